@@ -1,0 +1,143 @@
+"""The coordinates of an array: labels, physical coordinates, has_tile. numpy in, plain values out; no xarray."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicedfs.coords import PixelCoords, pixel_centers
+from slicedfs.model import TileSetDocument
+from slicedfs.mosaic import coordinate_name
+from slicedfs.placement import Placement
+
+__all__ = ["Coordinate", "coordinates"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coordinate:
+    """One coordinate of an array."""
+
+    name: str
+    """As the document calls it."""
+    dims: tuple[str, ...]
+    """Dims of the array that it varies along."""
+    values: NDArray[Any]
+    """One value a position of `dims`."""
+    indexed: bool = False
+    """True where ``.sel`` shall find its values through an index."""
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    """units and axis, where known."""
+
+
+def coordinates(document: TileSetDocument, placement: Placement, pixel_coords: PixelCoords) -> list[Coordinate]:
+    """Return the coordinates of the array: of every dim first, in the order of the dims, then the others.
+
+    Coordinates keep the document's names. Where all tiles agree they are 1-D along their axis; where they disagree,
+    ``<name>_min`` and ``<name>_max`` over the index dims. z gets the midpoint of its range.
+    """
+    units = _units(document)
+    first: list[Coordinate] = [Coordinate(axis.dim, (axis.dim,), axis.labels, indexed=True) for axis in placement.axes]
+    rest: list[Coordinate] = []
+    used = {"z", "zc"} if _z_is_axis(document, placement) else set()
+    for axis, dim in enumerate(placement.image_dims):
+        name = coordinate_name(document, dim)
+        along = [] if name is None else list(_along_image_axis(document, placement, axis, name, pixel_coords, units))
+        used.add(name or dim)
+        first.append(next((c for c in along if c.name == dim), _pixels(placement, axis)))
+        rest += [c for c in along if c.name != dim]
+    for name in document.tiles.coordinates:
+        if name not in used:
+            rest += _along_index_axes(document, placement, name, units)
+    return [*first, *rest, *_has_tile(placement)]
+
+
+def _units(document: TileSetDocument) -> Mapping[str, str]:
+    """Return coordinate name -> unit, as ``extras.slicedfs.units`` states."""
+    hints = document.extras.get("slicedfs") if isinstance(document.extras, Mapping) else None
+    units = hints.get("units") if isinstance(hints, Mapping) else None
+    return units if isinstance(units, Mapping) else {}
+
+
+def _z_is_axis(document: TileSetDocument, placement: Placement) -> bool:
+    """Tell whether the z axis was made from the coordinates."""
+    return "z" not in document.tiles.indices and any(axis.dim == "z" for axis in placement.axes)
+
+
+def _pixels(placement: Placement, axis: int) -> Coordinate:
+    """Return pixel numbers along an image axis."""
+    dim = placement.image_dims[axis]
+    return Coordinate(dim, (dim,), np.arange(placement.grid.shape[placement.grid.index_ndim + axis]), indexed=True)
+
+
+def _along_image_axis(  # noqa: PLR0913 - one call site, all of one array
+    document: TileSetDocument,
+    placement: Placement,
+    axis: int,
+    name: str,
+    pixel_coords: PixelCoords,
+    units: Mapping[str, str],
+) -> Iterator[Coordinate]:
+    dim = placement.image_dims[axis]
+    size = placement.grid.shape[placement.grid.index_ndim + axis]
+    whole = placement.lattice.ranges[axis] if placement.lattice.is_mosaic else _agreed(document, name, size)
+    attrs = {"axis": dim.upper(), **({"units": units[name]} if name in units else {})}
+    if whole is None:
+        yield from _extremes(document, placement, name, attrs)
+    elif whole[0] != whole[1] or size == 1:
+        yield Coordinate(name, (dim,), pixel_centers(*whole, size, pixel_coords), indexed=True, attrs=attrs)
+    elif name == dim:  # a point, not a range: as labels it would be one value many times
+        yield Coordinate(f"{name}_min", (), np.asarray(whole[0]), attrs=attrs)
+        yield Coordinate(f"{name}_max", (), np.asarray(whole[1]), attrs=attrs)
+    else:
+        yield Coordinate(name, (dim,), np.full(size, whole[0]), attrs=attrs)
+
+
+def _agreed(document: TileSetDocument, name: str, size: int) -> tuple[float, float] | None:
+    """Return the range that all tiles state, to 1e-6 pixel; None where they disagree or some state none."""
+    ranges = document.tiles.coordinates[name]
+    start, stop = (float(v) for v in ranges[0])
+    tolerance = abs(stop - start) / size * 1e-6
+    return (start, stop) if (np.abs(ranges - ranges[0]) <= tolerance).all() else None
+
+
+def _extremes(
+    document: TileSetDocument, placement: Placement, name: str, attrs: Mapping[str, Any], shown: str | None = None
+) -> Iterator[Coordinate]:
+    """Return the ends of each tile's range as ``shown_min`` and ``shown_max``; NaN where there is no tile."""
+    ranges = document.tiles.coordinates[name]
+    dims = tuple(axis.dim for axis in placement.axes)
+    where = tuple(axis.positions for axis in placement.axes)
+    for end, suffix in enumerate(("min", "max")):
+        values = np.full(tuple(len(axis.labels) for axis in placement.axes), np.nan)
+        values[where] = ranges[:, end]
+        yield Coordinate(f"{shown or name}_{suffix}", dims, values, attrs=attrs)
+
+
+def _along_index_axes(
+    document: TileSetDocument, placement: Placement, name: str, units: Mapping[str, str]
+) -> Iterator[Coordinate]:
+    """Return a coordinate that does not run along an image axis: z of planes as ``zc(z)``, others by tile."""
+    attrs = {"units": units[name]} if name in units else {}
+    z = next((axis for axis in placement.axes if axis.dim == "z"), None)
+    if name not in ("z", "zc") or z is None:
+        yield from _extremes(document, placement, name, attrs)
+        return
+    middle = document.tiles.coordinates[name].mean(axis=1)
+    values = np.full(len(z.labels), np.nan)
+    values[z.positions] = middle
+    agreed = np.isclose(values[z.positions], middle, rtol=1e-9, atol=0, equal_nan=True).all()
+    if agreed:
+        yield Coordinate("zc", ("z",), values, attrs={"axis": "Z", **attrs})
+    else:
+        yield from _extremes(document, placement, name, attrs, shown="zc")
+
+
+def _has_tile(placement: Placement) -> Iterator[Coordinate]:
+    """Return which positions have a tile, where some have none."""
+    table = placement.grid.table
+    inside = tuple(range(placement.grid.index_ndim, table.ndim))
+    present = (table >= 0).any(axis=inside)
+    if placement.axes and not present.all():
+        yield Coordinate("has_tile", tuple(axis.dim for axis in placement.axes), present)

@@ -1,0 +1,208 @@
+"""Where the tiles of a document lie in one array: axes, labels, positions, mosaics. Pure numpy.
+
+The rules are the contract's: ``shape`` counts, labels are whatever the tiles say; r and c come first, then the other
+index dims, then z, y, x; tiles at one position with different coordinates form a mosaic on one pixel grid.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicedfs.coords import PixelCoords
+from slicedfs.errors import ManifestError, ManifestWarning
+from slicedfs.grid import TileGrid
+from slicedfs.model import TileSetDocument
+from slicedfs.mosaic import Lattice, lattice
+from slicedfs.url import redact
+
+__all__ = ["MAX_POSITIONS", "Axis", "Placement", "place"]
+
+MAX_POSITIONS = 2**26
+"""More index positions (times mosaic cells) than this are refused: the lookup table would not fit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """One index axis."""
+
+    dim: str
+    """Its name."""
+    labels: NDArray[np.int64] | NDArray[np.float64]
+    """Its labels, ascending; z midpoints where z is only a coordinate."""
+    positions: NDArray[np.int64]
+    """(n tiles,): position of each tile."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """The array that the tiles of one document form."""
+
+    axes: tuple[Axis, ...]
+    """Index axes, in the order of the array."""
+    image_dims: tuple[str, ...]
+    """Dims inside the tiles: of z, y, x, s, in the order of the array."""
+    tile_shapes: NDArray[np.int64]
+    """(n tiles, image axes) in pixels."""
+    lattice: Lattice
+    """Where tiles lie along the image axes."""
+    grid: TileGrid
+    """The lookup from positions to tiles."""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes of the array."""
+        return (*(axis.dim for axis in self.axes), *self.image_dims)
+
+
+def place(
+    document: TileSetDocument,
+    image_dims: tuple[str, ...],
+    header_shape: Mapping[str, int] | None,
+    pixel_coords: PixelCoords,
+) -> Placement:
+    """Place every tile of `document` in one array.
+
+    Parameters
+    ----------
+    document
+        The parsed document.
+    image_dims
+        Dims inside the tiles, as ("y", "x"), ("z", "y", "x") or ("y", "x", "s").
+    header_shape
+        dim -> pixels of one tile, read from its header; completes what the document does not state.
+    pixel_coords
+        How ranges are read when tiles form a mosaic.
+
+    Raises
+    ------
+    ManifestError
+        If the document has no tiles, two tiles are at one place, shapes differ outside a mosaic, or a mosaic does not
+        fit one pixel grid.
+    """
+    if not len(document.tiles):
+        raise ManifestError(
+            f"{redact(document.url)}: tiles is empty, so there is no array. Look at the node with slicedfs.open().",
+            url=redact(document.url),
+            pointer="tiles",
+        )
+    axes = _index_axes(document, image_dims)
+    positions = _linear(document, axes)
+    shapes = _tile_shapes(document, image_dims, header_shape)
+    placed = lattice(document, positions, image_dims, shapes, pixel_coords)
+    return Placement(axes, image_dims, shapes, placed, _grid(document, axes, placed))
+
+
+def _index_axes(document: TileSetDocument, image_dims: tuple[str, ...]) -> tuple[Axis, ...]:
+    columns = document.tiles.indices
+    if "z" in columns and "z" in image_dims:
+        raise ManifestError(
+            f"{redact(document.url)}: z is an index of the tiles, but their files also hold several z planes. "
+            "Remove z from the indices, or store one plane a file.",
+            url=redact(document.url),
+            pointer="tiles[0].indices.z",
+        )
+    others = [dim for dim in columns if dim not in ("r", "c", "z")]
+    order = [dim for dim in ("r", "c", *others, "z") if dim in columns]
+    axes = [_labelled_axis(document, dim) for dim in order]
+    if "z" not in columns and "z" not in image_dims:
+        axes += _z_from_coordinates(document)
+    return tuple(axes)
+
+
+def _labelled_axis(document: TileSetDocument, dim: str) -> Axis:
+    """Build the axis of an index dim: range(count) where that holds all labels, else the labels seen."""
+    column = document.tiles.indices[dim]
+    seen = np.unique(column)
+    count = document.shape.get(dim, len(seen))
+    if seen[-1] < count:
+        _check_positions(document, f"shape.{dim}", count)
+        return Axis(dim, np.arange(count), column)
+    if len(seen) > count:
+        warnings.warn(
+            f"{redact(document.url)}: shape.{dim} is {count}, but the tiles have {len(seen)} labels ({_few(seen)}). "
+            "The labels win.",
+            ManifestWarning,
+            stacklevel=2,
+        )
+    return Axis(dim, seen, np.searchsorted(seen, column))
+
+
+def _z_from_coordinates(document: TileSetDocument) -> list[Axis]:
+    """Build the z axis from the distinct midpoints, where z is neither an index nor inside the tiles."""
+    name = next((name for name in ("z", "zc") if name in document.tiles.coordinates), None)
+    if name is None:
+        return []
+    middle = document.tiles.coordinates[name].mean(axis=1)
+    if np.isnan(middle).any():
+        tile = int(np.flatnonzero(np.isnan(middle))[0])
+        raise ManifestError(
+            f"{redact(document.url)}: tiles[{tile}].coordinates has no {name}, but other tiles do, and z is not an "
+            "index. Give every tile one.",
+            url=redact(document.url),
+            pointer=f"tiles[{tile}].coordinates.{name}",
+        )
+    scale = float(np.abs(middle).max()) or 1.0
+    labels, positions = np.unique(np.round(middle / scale, 12), return_inverse=True)
+    first = np.full(len(labels), len(middle))
+    np.minimum.at(first, positions, np.arange(len(middle)))
+    return [Axis("z", middle[first], positions.astype(np.int64))]
+
+
+def _check_positions(document: TileSetDocument, pointer: str, count: int) -> None:
+    if count > MAX_POSITIONS:
+        raise ManifestError(
+            f"{redact(document.url)}: {pointer} gives {count} positions, at most {MAX_POSITIONS} can be opened as one "
+            "array. Split the tile set.",
+            url=redact(document.url),
+            pointer=pointer,
+            value=count,
+        )
+
+
+def _linear(document: TileSetDocument, axes: tuple[Axis, ...]) -> NDArray[np.int64]:
+    """Return the position of each tile in the flattened index axes."""
+    counts = tuple(len(axis.labels) for axis in axes)
+    _check_positions(document, "shape", prod(counts))
+    if not axes:
+        return np.zeros(len(document.tiles), np.int64)
+    return np.ravel_multi_index([axis.positions for axis in axes], counts).astype(np.int64)
+
+
+def _tile_shapes(
+    document: TileSetDocument, image_dims: tuple[str, ...], header_shape: Mapping[str, int] | None
+) -> NDArray[np.int64]:
+    """Return (n tiles, image axes): own shape, else the default, else that of the header."""
+    tiles = document.tiles
+    fallback = {**(header_shape or {}), **(document.default_tile_shape or {})}
+    stated = [{**(header_shape or {}), **shape} for shape in tiles.shapes]
+    rows = [[shape.get(dim, 1) for dim in image_dims] for shape in [*stated, fallback]]
+    codes = np.full(len(tiles), -1, np.int32) if tiles.shape_codes is None else tiles.shape_codes
+    return np.array(rows, np.int64)[codes]
+
+
+def _grid(document: TileSetDocument, axes: tuple[Axis, ...], placed: Lattice) -> TileGrid:
+    """Fill the lookup table; where tiles overlap, the one listed last wins."""
+    counts = tuple(len(axis.labels) for axis in axes)
+    cells = tuple(len(edges) - 1 for edges in placed.edges)
+    _check_positions(document, "tiles", prod((*counts, *cells)))
+    table = np.full((*counts, *cells), -1, np.int32)
+    numbers = np.arange(len(document.tiles), dtype=np.int32)
+    positions = tuple(axis.positions for axis in axes)
+    if placed.one_cell_each:
+        table[(*positions, *placed.first_cells.T)] = numbers
+    else:
+        for tile in numbers.tolist():
+            block = tuple(slice(a, b) for a, b in zip(placed.first_cells[tile], placed.last_cells[tile], strict=True))
+            table[(*(int(column[tile]) for column in positions), *block)] = tile
+    shape = (*counts, *(int(edges[-1]) for edges in placed.edges))
+    return TileGrid(shape, placed.edges, table, placed.origins)
+
+
+def _few(labels: NDArray[np.int64]) -> str:
+    """Return the first labels as text."""
+    shown = ", ".join(str(label) for label in labels[:5])
+    return shown + (", …" if len(labels) > 5 else "")  # noqa: PLR2004
