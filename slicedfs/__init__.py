@@ -1,0 +1,96 @@
+"""Tiled image sets in buckets (slicedimage / SpaceTx manifests) as lazy xarray arrays.
+
+A map of the package; imports point down, and a test keeps it so::
+
+    cli                one function a command
+    xarray_backend     engine "slicedfs" of xarray
+    opening            URL -> node, DataArray, Dataset, groups
+    explain            what a selection would request
+    node               Collection and TileSet, as slicedfs.open gives them
+    dataset            an opened tile set as an xarray Dataset
+    lazy               SlicedArray as the data of an xarray Variable
+    array              SlicedArray: shape, dtype, selections; the doors to the pixels
+    read               one read: grid + codecs + store -> ndarray
+    source             an opened tile set: document, placement, dtype; reopens in other processes
+    resolver           follows documents from URL to URL
+    manifest codecs store    dict <-> model; bytes <-> pixels; THE ONLY I/O
+    labelled           coordinates of an array
+    placement mosaic   where the tiles lie in one array
+    grid               selection -> which tiles, which part of each
+    policy options     which URL may lead where; how an array is read
+    model url ranges selection coords    values and pure functions
+    errors             every exception and warning
+
+``slicedfs.testing`` holds public fakes for the tests of others.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slicedfs.errors import (
+        ChecksumError,
+        CodecError,
+        ManifestError,
+        ManifestWarning,
+        MissingExtraError,
+        MissingTileError,
+        MissingTileWarning,
+        SlicedfsError,
+        SlicedfsWarning,
+        SpecError,
+        StoreError,
+        UrlPolicyError,
+    )
+    from slicedfs.explain import Plan, explain
+    from slicedfs.node import Collection, TileSet
+    from slicedfs.opening import open, open_dataarray  # noqa: A004 - slicedfs.open is its name
+    from slicedfs.policy import UrlPolicy
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "ChecksumError",
+    "CodecError",
+    "Collection",
+    "ManifestError",
+    "ManifestWarning",
+    "MissingExtraError",
+    "MissingTileError",
+    "MissingTileWarning",
+    "Plan",
+    "SlicedfsError",
+    "SlicedfsWarning",
+    "SpecError",
+    "StoreError",
+    "TileSet",
+    "UrlPolicy",
+    "UrlPolicyError",
+    "explain",
+    "open",
+    "open_dataarray",
+]
+
+_HOMES = {
+    "Collection": "node",
+    "Plan": "explain",
+    "TileSet": "node",
+    "UrlPolicy": "policy",
+    "explain": "explain",
+    "open": "opening",
+    "open_dataarray": "opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: ``import slicedfs`` costs next to nothing."""
+    from importlib import import_module
+
+    if name not in __all__:
+        raise AttributeError(f"module 'slicedfs' has no attribute {name!r}")
+    value = getattr(import_module(f"slicedfs.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

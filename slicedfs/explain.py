@@ -1,0 +1,144 @@
+"""What reading would cost: the tiles, requests and bytes of a selection, without making one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicedfs.array import SlicedArray
+from slicedfs.grid import Paste, touched
+from slicedfs.source import TileSource
+from slicedfs.store import run
+from slicedfs.url import redact
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Plan", "PlannedTile", "explain"]
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTile:
+    """One tile that would be read."""
+
+    url: str
+    """Redacted."""
+    labels: str
+    """Its labels, as "r=1, c=2"."""
+    region: str
+    """The part of it that is wanted, as "y 0:100, x 20:64"; "all" where it is the whole tile."""
+    bytes: int
+    """Decoded size of the tile; the file is smaller where it is compressed."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan:
+    """The tiles that a selection touches."""
+
+    tiles: int
+    """Tiles that would be read."""
+    requests: int
+    """Requests that would be sent if all goes well; documents and headers already known."""
+    bytes: int
+    """Decoded bytes of these tiles; what moves is less where files are compressed."""
+    selected_bytes: int
+    """Bytes of the result."""
+    planned: tuple[PlannedTile, ...]
+    """One entry a tile."""
+
+    def rows(self) -> Iterator[PlannedTile]:
+        """Iterate over the tiles."""
+        return iter(self.planned)
+
+    def __repr__(self) -> str:
+        head = f"{self.tiles} tiles, {self.requests} requests, {_size(self.bytes)} for {_size(self.selected_bytes)} of pixels"
+        lines = [f"  {row.labels:<20} {row.region:<28} {row.url}" for row in self.planned[:_SHOWN]]
+        more = [f"  … {self.tiles - _SHOWN} more"] if self.tiles > _SHOWN else []
+        return "\n".join([head, *lines, *more])
+
+
+def explain(obj: "xr.DataArray | xr.Dataset | SlicedArray") -> Plan:
+    """Tell what loading `obj` would request.
+
+    Parameters
+    ----------
+    obj
+        What :func:`slicedfs.open_dataarray` or the engine gave, after any selection; not yet loaded, not chunked.
+
+    Returns
+    -------
+    Plan
+        Its repr is a table. An object that is loaded already gives an empty plan.
+
+    Raises
+    ------
+    TypeError
+        If the object does not come from slicedfs, or is chunked (explain it before ``.chunk()``).
+    """
+    pixels = _pixels(obj)
+    return Plan(0, 0, 0, getattr(obj, "nbytes", 0), ()) if pixels is None else run(_plan, pixels)
+
+
+def _pixels(obj: object) -> SlicedArray | None:
+    """Return the lazy array inside `obj`; None where it is loaded."""
+    if isinstance(obj, SlicedArray):
+        return obj
+    import numpy as np
+    import xarray as xr
+
+    from slicedfs.lazy import unwrap
+
+    if isinstance(obj, xr.Dataset):
+        obj = obj["image"]
+    if not isinstance(obj, xr.DataArray):
+        raise TypeError(f"explain needs a DataArray or Dataset opened by slicedfs, got {type(obj).__name__}")
+    data = obj.variable._data
+    found = unwrap(data)
+    if found is None and obj.chunks is not None:
+        raise TypeError("explain needs the array before it is chunked; open it with chunks=None")
+    if found is None and not (obj.variable._in_memory or isinstance(data, np.ndarray)):
+        raise TypeError("explain needs an array opened by slicedfs")
+    return found
+
+
+async def _plan(pixels: SlicedArray) -> Plan:
+    source = await pixels.source()
+    found = touched(source.placement.grid, pixels.selection)
+    rows = tuple(_row(source, tile, parts) for tile, parts in found.tiles.items())
+    size = pixels.dtype.itemsize
+    for length in pixels.shape:
+        size *= length
+    return Plan(len(rows), len(rows), sum(row.bytes for row in rows), size, rows)
+
+
+def _row(source: TileSource, tile: int, parts: list[Paste]) -> PlannedTile:
+    shape = source.placement.tile_shapes[tile].tolist()
+    size = source.dtype.itemsize
+    for length in shape:
+        size *= length
+    region = "; ".join(_region(part, source.placement.image_dims, shape) for part in parts)
+    return PlannedTile(redact(source.tile_url(tile)), source.document.tiles.where(tile), region, size)
+
+
+def _region(part: Paste, dims: tuple[str, ...], shape: list[int]) -> str:
+    shown = [
+        f"{dim} {_index(index)}"
+        for dim, index, size in zip(dims, part.src, shape, strict=True)
+        if not (isinstance(index, slice) and (index.start, index.stop, index.step) == (0, size, 1))
+    ]
+    return ", ".join(shown) or "all"
+
+
+def _index(index: Any) -> str:
+    if isinstance(index, slice):
+        return f"{index.start}:{index.stop}" + (f":{index.step}" if index.step != 1 else "")
+    return f"{len(index)} points in {index.min()}:{index.max() + 1}"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:  # noqa: PLR2004
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} TiB"

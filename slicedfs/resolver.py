@@ -1,0 +1,134 @@
+"""Follows documents from URL to URL: one session an opened root."""
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from slicedfs.errors import ManifestError, MissingTileError
+from slicedfs.manifest import parse
+from slicedfs.model import Document
+from slicedfs.store import Memo, Request, Store, StoreOptions, in_thread
+from slicedfs.url import join, origin, redact
+
+__all__ = ["MAX_DEPTH", "Opened", "Session"]
+
+MAX_DEPTH = 32
+"""Documents nested deeper than this are refused."""
+_MAX_DOCUMENT_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A document that has been read."""
+
+    url: str
+    """Where from; absolute."""
+    digest: str
+    """sha256 of its bytes, hex."""
+    document: Document
+    """What it says."""
+    ancestors: tuple[str, ...] = ()
+    """URLs of the documents that led here, the root first."""
+
+
+class Session:
+    """The documents and tiles that can be reached from one root. Pickles as its options."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self.options = options
+        self.store = Store(options)
+        self._documents: Memo[str, tuple[str, Document]] = Memo()
+        self._allowed: set[tuple[str, str]] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Session, (self.options,))
+
+    async def root(self, *alternatives: str) -> Opened:
+        """Read the root document; where it is absent, try the `alternatives` (other readings of what the user wrote).
+
+        Raises
+        ------
+        MissingTileError, StoreError, ManifestError
+        """
+        try:
+            return await self.document(self.options.root)
+        except MissingTileError:
+            for url in alternatives:
+                try:
+                    return await self.document(url)
+                except MissingTileError:
+                    continue
+            raise
+
+    async def child(self, parent: Opened, reference: str) -> Opened:
+        """Read the document that `parent` refers to as `reference`.
+
+        Raises
+        ------
+        UrlPolicyError
+            If `parent` may not lead there.
+        ManifestError
+            If the document leads back to itself, or is nested more than 32 levels deep.
+        """
+        url = join(parent.url, reference)
+        chain = (*parent.ancestors, parent.url)
+        if url in chain:
+            raise ManifestError(
+                f"{redact(parent.url)} refers to {redact(url)!r}, which led here: "
+                f"{' -> '.join(redact(u) for u in (*chain, url))}. A collection must not contain itself.",
+                url=redact(parent.url),
+                value=redact(url),
+            )
+        if len(chain) >= MAX_DEPTH:
+            raise ManifestError(
+                f"{redact(parent.url)} is nested {len(chain)} levels deep, at most {MAX_DEPTH} are read: "
+                f"{' -> '.join(redact(u) for u in chain)}",
+                url=redact(parent.url),
+            )
+        return await self.document(url, chain)
+
+    async def document(self, url: str, ancestors: tuple[str, ...] = ()) -> Opened:
+        """Read and parse the document at `url`, once a session."""
+        source = ancestors[-1] if ancestors else None
+        if source is not None:
+            self.check(url, source)
+        digest, document = await self._documents.get(url, self._reader(url, source))
+        return Opened(url, digest, document, ancestors)
+
+    def check(self, url: str, source: str) -> None:
+        """Raise UrlPolicyError unless the document at `source` may lead to `url`; once a pair of origins."""
+        pair = (origin(url), origin(source))
+        if pair not in self._allowed:
+            self.options.policy.check(url, source)
+            self._allowed.add(pair)
+
+    def _reader(self, url: str, source: str | None) -> Callable[[], Awaitable[tuple[str, Document]]]:
+        async def read() -> tuple[str, Document]:
+            reply = await self.store.read(Request(url, source=source), max_bytes=_MAX_DOCUMENT_BYTES)
+            return await in_thread(_parsed, reply.data, url)
+
+        return read
+
+
+def _parsed(data: bytes, url: str) -> tuple[str, Document]:
+    """Return digest and content of a document, which may be gzip."""
+    digest = hashlib.sha256(data).hexdigest()
+    return digest, parse(_gunzipped(data, url), url)
+
+
+def _gunzipped(data: bytes, url: str) -> bytes:
+    """Undo gzip: buckets hand out documents with Content-Encoding: gzip as they are stored."""
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            plain = stream.read(_MAX_DOCUMENT_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ManifestError(f"{redact(url)}: is damaged gzip: {error}", url=redact(url)) from error
+    if len(plain) > _MAX_DOCUMENT_BYTES:
+        raise ManifestError(f"{redact(url)}: holds more than {_MAX_DOCUMENT_BYTES} bytes of JSON", url=redact(url))
+    return plain

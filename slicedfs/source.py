@@ -1,0 +1,223 @@
+"""Where the pixels of one array come from: an opened tile set, its placement and dtype.
+
+A source pickles as a :class:`SourceRef` (URL, digest, options), never as its tiles; another process opens it again,
+once, when it first reads.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from slicedfs import codecs
+from slicedfs.errors import ManifestError, MissingTileError, StoreError
+from slicedfs.model import TileSetDocument
+from slicedfs.options import ArrayOptions
+from slicedfs.placement import Placement, place
+from slicedfs.resolver import Opened, Session
+from slicedfs.store import Memo, Request, StoreOptions
+from slicedfs.url import Base, extension, redact
+
+__all__ = ["SourceRef", "TileSource", "open_source", "reopen"]
+
+_PROBED_TILES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """All that is needed to open a source again."""
+
+    store: StoreOptions
+    """How to reach the root."""
+    url: str
+    """The tile set document."""
+    ancestors: tuple[str, ...]
+    """URLs of the documents that led to it, the root first."""
+    digest: str
+    """sha256 of the document's bytes, hex."""
+    options: ArrayOptions
+    """How it is read."""
+
+    @property
+    def token(self) -> str:
+        """A key that equal references share, without secrets; dask names tasks by it."""
+        try:
+            key = pickle.dumps((self.store, self.url, self.digest, self.options))
+        except (pickle.PicklingError, AttributeError, TypeError):  # a user's filesystem that does not pickle
+            key = f"{id(self.store)} {self.url} {self.digest} {self.options}".encode()
+        return hashlib.sha256(key).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class TileSource:
+    """An opened tile set that is ready to be read."""
+
+    ref: SourceRef
+    """How to open it again."""
+    session: Session
+    """Where bytes come from."""
+    document: TileSetDocument
+    """What it says."""
+    placement: Placement
+    """Where its tiles lie."""
+    dtype: np.dtype[Any]
+    """Of the array; native byte order."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.placement.grid.shape
+
+    @cached_property
+    def base(self) -> Base:
+        """What tile references are joined to."""
+        return Base(self.document.url)
+
+    @cached_property
+    def fill_value(self) -> Any:
+        """Value of positions without a tile, of the array's dtype.
+
+        Raises
+        ------
+        ValueError
+            If the fill_value asked for cannot be held by the dtype.
+        """
+        asked = self.ref.options.fill_value
+        if asked is None:
+            return self.dtype.type(np.nan if self.dtype.kind in "fc" else 0)
+        with np.errstate(all="ignore"):
+            try:
+                value = np.asarray(asked).astype(self.dtype)[()]
+            except (TypeError, ValueError, OverflowError):
+                value = None
+        if value is None or not (value == asked or (value != value and asked != asked)):  # noqa: PLR0124 - NaN
+            raise ValueError(f"fill_value={asked!r} is not a value of {self.dtype}; pass one that is, or none")
+        return value
+
+    def tile_url(self, tile: int) -> str:
+        """Return the absolute URL of tile `tile`, checked against the policy.
+
+        Raises
+        ------
+        UrlPolicyError, ManifestError
+        """
+        return _tile_url(self.session, self.document, self.base, tile)
+
+    def tile_request(self, tile: int, url: str) -> codecs.TileRequest:
+        """Return what the document says of tile `tile`."""
+        return _tile_request(self.document, tile, url, self.ref.options)
+
+
+_OPENED: Memo[str, TileSource] = Memo(max_items=64)
+
+
+async def open_source(session: Session, opened: Opened, options: ArrayOptions) -> TileSource:
+    """Place the tiles of an opened document; reads the header of one tile, unless the document states the dtype.
+
+    Raises
+    ------
+    ManifestError, MissingTileError, StoreError, CodecError
+    """
+    document = opened.document
+    if not isinstance(document, TileSetDocument):
+        raise ManifestError(
+            f"{redact(opened.url)} is a {document.kind}, not a tile set. Open one of its members by group=: "
+            f"{', '.join(map(repr, list(document.contents)[:10]))}",
+            url=redact(opened.url),
+        )
+    ref = SourceRef(session.options, opened.url, opened.ancestors, opened.digest, options)
+    header = _stated_header(document) or await _probed_header(session, document, options)
+    shape = dict(zip(header.dims, header.shape, strict=True))
+    placement = place(document, header.dims, shape, options.pixel_coords)
+    source = TileSource(ref, session, document, placement, header.dtype)
+    _ = source.fill_value  # refuse a wrong one now, not at the first read
+    _OPENED.put(ref.token, source)
+    return source
+
+
+async def reopen(ref: SourceRef) -> TileSource:
+    """Open a source again, once a process.
+
+    Raises
+    ------
+    StoreError
+        If the document has changed since.
+    """
+
+    async def make() -> TileSource:
+        session = Session(ref.store)
+        opened = await session.document(ref.url, ref.ancestors)
+        if opened.digest != ref.digest:
+            raise StoreError(f"{redact(ref.url)} has changed since it was opened. Open it again.", url=redact(ref.url))
+        return await open_source(session, opened, ref.options)
+
+    return await _OPENED.get(ref.token, make)
+
+
+def _tile_url(session: Session, document: TileSetDocument, base: Base, tile: int) -> str:
+    url = base.join(document.tiles.files[tile])
+    session.check(url, document.url)
+    return url
+
+
+def _tile_request(document: TileSetDocument, tile: int, url: str, options: ArrayOptions) -> codecs.TileRequest:
+    return codecs.TileRequest(
+        url=redact(url),
+        extension=extension(url),
+        format=document.tile_format(tile),
+        shape=document.tile_shape(tile),
+        max_bytes=options.max_tile_bytes,
+    )
+
+
+def _stated_header(document: TileSetDocument) -> codecs.TileHeader | None:
+    """Return the header that ``extras.slicedfs`` states (written by slicedfs itself), if it suffices."""
+    hints = document.extras.get("slicedfs") if isinstance(document.extras, Mapping) else None
+    shape = document.tile_shape(0) if len(document.tiles) else None
+    if not isinstance(hints, Mapping) or not isinstance(hints.get("dtype"), str) or shape is None:
+        return None
+    try:
+        dtype = np.dtype(hints["dtype"]).newbyteorder("=")
+    except TypeError:
+        return None
+    dims = tuple(dim for dim in ("z", "y", "x", "s") if dim in shape)
+    if dtype.kind not in "buifc":
+        return None
+    return codecs.TileHeader(tuple(shape[dim] for dim in dims), dims, dtype)
+
+
+async def _probed_header(session: Session, document: TileSetDocument, options: ArrayOptions) -> codecs.TileHeader:
+    """Read the header of the first tile; where the file is absent, of a few others."""
+    base = Base(document.url)
+    absent: MissingTileError | None = None
+    for tile in _spread(len(document.tiles)):
+        url = _tile_url(session, document, base, tile)
+        try:
+            return await _drive(session, url, _tile_request(document, tile, url, options), document.url)
+        except MissingTileError as error:
+            absent = absent or error
+    if absent is None:
+        raise ManifestError(f"{redact(document.url)}: tiles is empty, so there is no array", url=redact(document.url))
+    raise absent
+
+
+async def _drive(session: Session, url: str, request: codecs.TileRequest, source: str) -> codecs.TileHeader:
+    """Feed a header probe with the bytes it asks for."""
+    probe = codecs.probe(request)
+    wanted = next(probe)
+    while True:
+        reply = await session.store.read(Request(url, wanted, source))
+        try:
+            wanted = probe.send(reply.data)
+        except StopIteration as stop:
+            header: codecs.TileHeader = stop.value
+            return header
+
+
+def _spread(count: int) -> Iterator[int]:
+    """Return a few tile numbers, the first one first."""
+    yield from sorted({count * i // _PROBED_TILES for i in range(_PROBED_TILES)}) if count else ()
