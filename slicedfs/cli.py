@@ -1,0 +1,189 @@
+"""The command line: one function a command, no logic beyond showing what the library says.
+
+Exit codes: 0 ok, 1 the command could not do its work (one line on stderr says why), 2 wrong usage.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from slicedfs.node import Node
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; `argv` is without the program's name, None: the process's own.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = arguments.command
+    try:
+        command(arguments)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has seen enough; python would complain when it flushes at exit
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except _expected() as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"slicedfs: {' '.join(str(text).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Return what users can cause, and see as one line."""
+    from slicedfs.errors import SlicedfsError
+
+    return (SlicedfsError, OSError, ValueError, KeyError, TypeError, ImportError, IndexError, MemoryError)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="slicedfs", description="Tiled image sets in buckets as lazy arrays.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    info = _command(commands, "info", _info, "say what a document is")
+    info.add_argument("--group", help="path of a member, as primary/fov_001")
+    ls = _command(commands, "ls", _ls, "list the members of a collection or experiment")
+    ls.add_argument("--depth", type=int, help="levels to read (default: all)")
+    ls.add_argument("--select", help="glob pattern on paths, as 'primary/fov_0*'")
+    explain = _command(commands, "explain", _explain, "tell what a selection would request")
+    explain.add_argument("--group", help="path of a member, as primary/fov_001")
+    for kind in ("isel", "sel"):
+        help_ = f"what to select as {kind}: DIM=VALUE or DIM=START:STOP; may be repeated"
+        explain.add_argument(f"--{kind}", action="append", default=[], metavar="DIM=…", help=help_)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=_version)
+    return parser
+
+
+def _command(commands: Any, name: str, function: Callable[..., None], help_: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_, description=help_)
+    parser.add_argument("url", help="path or URL of a document")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "-o",
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="filesystem option, as anon=true or endpoint_url=http://…; may be repeated",
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    node = _node(arguments)
+    told = _told(node)
+    if arguments.json:
+        print(json.dumps(told, default=str))
+    else:
+        for key, value in told.items():
+            print(f"{key:<12} {value}")
+
+
+def _told(node: "Node") -> dict[str, Any]:
+    from slicedfs.node import Collection
+
+    told: dict[str, Any] = {"url": node.url, "version": node.version}
+    if isinstance(node, Collection):
+        return {**told, "kind": node.kind, "members": list(node), "extras": node.extras}
+    array = node.to_dataarray()
+    return {
+        **told,
+        "kind": "tile set",
+        "dims": dict(array.sizes),
+        "dtype": str(array.dtype),
+        "bytes": array.nbytes,
+        "tiles": len(node.tiles),
+        "coordinates": [str(name) for name in array.coords],
+        "extras": node.extras,
+    }
+
+
+def _ls(arguments: argparse.Namespace) -> None:
+    from slicedfs.node import walk
+    from slicedfs.store import run
+
+    async def below() -> "list[Node]":
+        return await walk(root, select=arguments.select, depth=arguments.depth)
+
+    root = _node(arguments)
+    nodes = run(below)[1:]
+    if arguments.json:
+        print(json.dumps([{"path": node.path, "url": node.url} for node in nodes]))
+    else:
+        for node in nodes:
+            print(f"{node.path:<32} {node.url}")
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from slicedfs.explain import explain
+    from slicedfs.node import TileSet
+
+    node = _node(arguments)
+    if not isinstance(node, TileSet):
+        raise ValueError(f"{node.url} is a {node.kind}; name one of its tile sets by --group: {', '.join(node)}")
+    plan = explain(_selected(node.to_dataarray(), arguments))
+    print(json.dumps(asdict(plan)) if arguments.json else plan)
+
+
+def _selected(array: "xr.DataArray", arguments: argparse.Namespace) -> "xr.DataArray":
+    array = array.isel({name: _range(text, int) for name, text in _pairs(arguments.isel, "--isel")})
+    for name, text in _pairs(arguments.sel, "--sel"):
+        wanted = _range(text, float)
+        array = array.sel({name: wanted}) if isinstance(wanted, slice) else array.sel({name: wanted}, method="nearest")
+    return array
+
+
+def _range(text: str, number: Callable[[str], Any]) -> Any:
+    try:
+        parts = [number(part) if part else None for part in text.split(":")]
+    except ValueError:
+        raise ValueError(f"a selection is VALUE or START:STOP[:STEP], got {text!r}") from None
+    return slice(*parts) if len(parts) > 1 else parts[0]
+
+
+def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise ValueError(f"{option} needs NAME=VALUE, got {name + equals + value!r}")
+    return [(name, value) for name, _, value in pairs]
+
+
+def _node(arguments: argparse.Namespace) -> "Node":
+    from slicedfs.node import find
+    from slicedfs.opening import open as open_node
+    from slicedfs.store import run
+
+    options = {name: _value(text) for name, text in _pairs(arguments.option, "--option")}
+    root = open_node(arguments.url, storage_options=options or None)
+    group = getattr(arguments, "group", None)
+    return run(find, root, group) if group else root
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _version(arguments: argparse.Namespace) -> None:  # noqa: ARG001 - every command has one argument
+    from slicedfs import __version__
+
+    print(__version__)
