@@ -136,7 +136,7 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     node = _node(arguments)
     if not isinstance(node, TileSet):
-        raise ValueError(f"{node.url} is a {node.kind}; name one of its tile sets by --group: {', '.join(node)}")
+        raise TypeError(f"{node.url} is a {node.kind}; name one of its tile sets by --group: {', '.join(node)}")
     plan = explain(_selected(node.to_dataarray(), arguments))
     print(json.dumps(asdict(plan)) if arguments.json else plan)
 

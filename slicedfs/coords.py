@@ -5,7 +5,7 @@ range spans the outer edges of the pixels, or it runs from the first pixel's cen
 """
 
 from math import ceil, floor, log10
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 __all__ = ["CONVENTIONS", "PixelCoords", "pixel_centers", "pixel_size"]
 
 PixelCoords = Literal["edges", "centers"]
+_NOISE = 1e-6
+"""Steps this close to a power of ten (in decades) count as that power."""
 CONVENTIONS: tuple[PixelCoords, ...] = ("edges", "centers")
 
 
@@ -50,12 +52,12 @@ def pixel_size(
     return width
 
 
-def _rounded(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+def _rounded(values: NDArray[Any], step: float) -> NDArray[np.float64]:
     """Round to the decimal next below 1e-6 of `step`; the decimal must not depend on noise in `step`."""
     if step == 0 or not np.isfinite(step):
         return values
     magnitude = log10(abs(step))
     nearest = round(magnitude)
-    exponent = nearest if abs(magnitude - nearest) < 1e-6 else floor(magnitude)
+    exponent = nearest if abs(magnitude - nearest) < _NOISE else floor(magnitude)
     decimals = ceil(6 - exponent)
     return np.round(values, decimals) if decimals < 300 else values  # noqa: PLR2004 - numpy's rounding overflows

@@ -35,7 +35,7 @@ def build_dataset(source: TileSource) -> "xr.Dataset":
     placement = source.placement
     attrs = attributes(source.document)
     encoding = {"preferred_chunks": _preferred_chunks(source), "dtype": source.dtype}
-    image = xr.Variable(placement.dims, wrap(SlicedArray.whole(source)), attrs, encoding)  # type: ignore[arg-type]
+    image = xr.Variable(placement.dims, wrap(SlicedArray.whole(source)), attrs, encoding)
     found = coordinates(source.document, placement, source.ref.options.pixel_coords)
     dataset = xr.Dataset({IMAGE: image}, coords=_xarray_coordinates(found), attrs=attrs)
     dataset.encoding["source"] = redact(source.document.url)

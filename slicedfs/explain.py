@@ -52,7 +52,8 @@ class Plan:
         return iter(self.planned)
 
     def __repr__(self) -> str:
-        head = f"{self.tiles} tiles, {self.requests} requests, {_size(self.bytes)} for {_size(self.selected_bytes)} of pixels"
+        sizes = f"{_size(self.bytes)} for {_size(self.selected_bytes)} of pixels"
+        head = f"{self.tiles} tiles, {self.requests} requests, {sizes}"
         lines = [f"  {row.labels:<20} {row.region:<28} {row.url}" for row in self.planned[:_SHOWN]]
         more = [f"  … {self.tiles - _SHOWN} more"] if self.tiles > _SHOWN else []
         return "\n".join([head, *lines, *more])

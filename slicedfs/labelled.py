@@ -71,7 +71,7 @@ def _pixels(placement: Placement, axis: int) -> Coordinate:
     return Coordinate(dim, (dim,), np.arange(placement.grid.shape[placement.grid.index_ndim + axis]), indexed=True)
 
 
-def _along_image_axis(  # noqa: PLR0913 - one call site, all of one array
+def _along_image_axis(
     document: TileSetDocument,
     placement: Placement,
     axis: int,
@@ -138,6 +138,6 @@ def _has_tile(placement: Placement) -> Iterator[Coordinate]:
     """Return which positions have a tile, where some have none."""
     table = placement.grid.table
     inside = tuple(range(placement.grid.index_ndim, table.ndim))
-    present = (table >= 0).any(axis=inside)
+    present = np.asarray((table >= 0).any(axis=inside))
     if placement.axes and not present.all():
         yield Coordinate("has_tile", tuple(axis.dim for axis in placement.axes), present)

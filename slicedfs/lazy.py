@@ -59,8 +59,7 @@ class LazyPixels(indexing.ExplicitlyIndexedNDArrayMixin):
         return self.pixels.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> "LazyPixels":
-        full = indexing.expanded_indexer(key.tuple, self.ndim)
-        return LazyPixels(self.pixels.outer(full))
+        return LazyPixels(self.pixels.outer(key.tuple))
 
     def _oindex_get(self, indexer: indexing.OuterIndexer) -> "LazyPixels":
         return LazyPixels(self.pixels.outer(indexer.tuple))

@@ -85,7 +85,7 @@ class Tiles:
         """Return the 32 bytes of tile `i`'s sha256; None where it has none."""
         if self.sha256 is None or self.has_sha256 is None or not self.has_sha256[i]:
             return None
-        return self.sha256[i].tobytes()
+        return bytes(self.sha256[i])
 
     def where(self, i: int) -> str:
         """Return the labels of tile `i` as ``r=1, c=2``, for messages."""

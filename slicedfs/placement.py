@@ -191,13 +191,13 @@ def _grid(document: TileSetDocument, axes: tuple[Axis, ...], placed: Lattice) ->
     _check_positions(document, "tiles", prod((*counts, *cells)))
     table = np.full((*counts, *cells), -1, np.int32)
     numbers = np.arange(len(document.tiles), dtype=np.int32)
-    positions = tuple(axis.positions for axis in axes)
+    where = np.stack([*(axis.positions for axis in axes), *placed.first_cells.T])
     if placed.one_cell_each:
-        table[(*positions, *placed.first_cells.T)] = numbers
+        table[tuple(where)] = numbers
     else:
-        for tile in numbers.tolist():
-            block = tuple(slice(a, b) for a, b in zip(placed.first_cells[tile], placed.last_cells[tile], strict=True))
-            table[(*(int(column[tile]) for column in positions), *block)] = tile
+        for tile, (start, stop) in enumerate(zip(placed.first_cells, placed.last_cells, strict=True)):
+            block = [slice(a, b) for a, b in zip(start, stop, strict=True)]
+            table[tuple(where[: len(axes), tile]) + tuple(block)] = tile
     shape = (*counts, *(int(edges[-1]) for edges in placed.edges))
     return TileGrid(shape, placed.edges, table, placed.origins)
 

@@ -28,7 +28,7 @@ class SlicedfsBackendEntrypoint(BackendEntrypoint):
         """Return False: a ``.json`` may be anything, and looking inside would cost a request."""
         return False
 
-    def open_dataset(  # type: ignore[override]
+    def open_dataset(
         self,
         filename_or_obj: Any,
         *,
@@ -42,7 +42,7 @@ class SlicedfsBackendEntrypoint(BackendEntrypoint):
 
         return _dropped(open_dataset(filename_or_obj, group, level, options), drop_variables)
 
-    def open_groups_as_dict(  # type: ignore[override]
+    def open_groups_as_dict(
         self,
         filename_or_obj: Any,
         *,
@@ -66,7 +66,7 @@ class SlicedfsBackendEntrypoint(BackendEntrypoint):
         groups = open_groups(filename_or_obj, group, (select, depth), options)
         return {name: _dropped(dataset, drop_variables) for name, dataset in groups.items()}
 
-    def open_datatree(  # type: ignore[override]
+    def open_datatree(
         self,
         filename_or_obj: Any,
         *,

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import xarray as xr
+
 from slicedfs.testing import RecordingFileSystem
 
 SHAPE = (2, 3, 4, 64, 96)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from conformance_set import OPTIONS, URL, pixels, ref, tile_reads
+
 from slicedfs import lazy
 
 
@@ -154,9 +155,7 @@ LINES = [
     (34, lambda w: w.da.isel(q=0), raises(ValueError), 0),
     (
         35,
-        lambda w: w.eq(
-            lambda a: a.isel(y=slice(0, 60)).isel(y=slice(10, None, 2)).isel(y=[-1, 0], r=0, c=0, z=0)
-        ),
+        lambda w: w.eq(lambda a: a.isel(y=slice(0, 60)).isel(y=slice(10, None, 2)).isel(y=[-1, 0], r=0, c=0, z=0)),
         True,
         4,
     ),
@@ -239,9 +238,7 @@ LINES = [
     (73, lambda w: same(w.tree()["/fov_000/dapi/image"].isel(r=0, z=0), ref.isel(r=0, z=0, c=[0])), True, 4),
     (
         74,
-        lambda w: sorted(
-            xr.open_groups(URL.replace("manifest", "fov"), engine="slicedfs", storage_options=OPTIONS)
-        ),
+        lambda w: sorted(xr.open_groups(URL.replace("manifest", "fov"), engine="slicedfs", storage_options=OPTIONS)),
         ["/", "/dapi", "/primary"],
         0,
     ),

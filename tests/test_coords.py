@@ -12,12 +12,12 @@ finite = st.floats(-1e6, 1e6)
 
 @given(finite, finite, st.integers(1, 3000))
 def test_centers_is_linspace(start, stop, size):
-    """ "centers" gives numpy.linspace bit for bit, as starfish does."""
+    """Reading as "centers" gives numpy.linspace bit for bit, as starfish does."""
     np.testing.assert_array_equal(pixel_centers(start, stop, size, "centers"), np.linspace(start, stop, size))
 
 
 def test_edges():
-    """ "edges" puts pixel i at x0 + (i + 0.5)(x1 - x0)/n; reversed ranges descend."""
+    """Reading as "edges" puts pixel i at x0 + (i + 0.5)(x1 - x0)/n; reversed ranges descend."""
     np.testing.assert_array_equal(pixel_centers(100.0, 162.4, 96, "edges")[[0, 1, -1]], [100.325, 100.975, 162.075])
     np.testing.assert_array_equal(pixel_centers(2.0, 0.0, 4, "edges"), [1.75, 1.25, 0.75, 0.25])
     np.testing.assert_array_equal(pixel_centers(0.0, 1.0, 0, "edges"), [])
