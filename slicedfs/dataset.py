@@ -73,8 +73,12 @@ def _preferred_chunks(source: TileSource) -> dict[str, int | tuple[int, ...]]:
     """Return the tile grid: 1 along index dims, the tiles' edges along image dims."""
     placement = source.placement
     chunks: dict[str, int | tuple[int, ...]] = {axis.dim: 1 for axis in placement.axes}
-    for dim, edges in zip(placement.image_dims, placement.grid.edges, strict=True):
+    usual = np.median(placement.tile_shapes, axis=0).astype(int).tolist()
+    for axis, (dim, edges) in enumerate(zip(placement.image_dims, placement.lattice.edges, strict=True)):
         sizes = np.diff(edges).tolist()
         even = all(size == sizes[0] for size in sizes[:-1]) and sizes[-1] <= sizes[0]
-        chunks[dim] = sizes[0] if even else tuple(sizes)
+        if not placement.lattice.one_cell_each:
+            chunks[dim] = usual[axis]  # tiles at any offset: no grid is true, so one as coarse as they are
+        else:
+            chunks[dim] = sizes[0] if even else tuple(sizes)
     return chunks

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slicedfs.array import SlicedArray
-from slicedfs.grid import Paste, touched
+from slicedfs.grid import Paste
 from slicedfs.source import TileSource
 from slicedfs.store import run
 from slicedfs.url import redact
@@ -105,7 +105,7 @@ def _pixels(obj: object) -> SlicedArray | None:
 
 async def _plan(pixels: SlicedArray) -> Plan:
     source = await pixels.source()
-    found = touched(source.placement.grid, pixels.selection)
+    found = source.placement.grid.touched(pixels.selection)
     rows = tuple(_row(source, tile, parts) for tile, parts in found.tiles.items())
     size = pixels.dtype.itemsize
     for length in pixels.shape:

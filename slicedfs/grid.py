@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slicedfs.selection import Group, Points, Selection, Span
 
-__all__ = ["Paste", "TileGrid", "Touched", "paste", "touched"]
+__all__ = ["Index", "Paste", "TileGrid", "Touched", "paste", "touched"]
 
 Index = slice | NDArray[np.int64]
 
@@ -37,10 +37,9 @@ class TileGrid:
         """Number of index axes."""
         return len(self.shape) - len(self.edges)
 
-    @property
-    def has_gaps(self) -> bool:
-        """True where some positions belong to no tile."""
-        return bool((self.table < 0).any())
+    def touched(self, selection: Selection) -> "Touched":
+        """Return the tiles that `selection` intersects, see :func:`touched`."""
+        return touched(self, selection)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

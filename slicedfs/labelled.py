@@ -136,8 +136,6 @@ def _along_index_axes(
 
 def _has_tile(placement: Placement) -> Iterator[Coordinate]:
     """Return which positions have a tile, where some have none."""
-    table = placement.grid.table
-    inside = tuple(range(placement.grid.index_ndim, table.ndim))
-    present = np.asarray((table >= 0).any(axis=inside))
+    present = placement.has_tile
     if placement.axes and not present.all():
         yield Coordinate("has_tile", tuple(axis.dim for axis in placement.axes), present)

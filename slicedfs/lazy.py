@@ -67,9 +67,10 @@ class LazyPixels(indexing.ExplicitlyIndexedNDArrayMixin):
     def _vindex_get(self, indexer: indexing.VectorizedIndexer) -> "LazyPixels":
         return LazyPixels(self.pixels.points(indexer.tuple))
 
-    def transpose(self, order: Any) -> "LazyPixels":
+    def transpose(self, order: Any) -> indexing.ExplicitlyIndexed:
         """Reorder the axes, lazily."""
-        return LazyPixels(self.pixels.transpose(order))
+        # xarray's wrappers hand back what this gives instead of wrapping it again, and assigning needs the wrapper.
+        return indexing.CopyOnWriteArray(LazyPixels(self.pixels.transpose(order)))  # type: ignore[arg-type]  # too narrow
 
     def get_duck_array(self) -> NDArray[Any]:
         """Read the pixels; blocks."""

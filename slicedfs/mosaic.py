@@ -19,14 +19,14 @@ _WIDTH_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lattice:
-    """Cells along each image axis, and the block of cells that each tile covers."""
+    """Where tiles lie along the image axes, and the cells that their edges cut."""
 
     edges: tuple[NDArray[np.int64], ...]
     """One array an image axis: starts of its cells and the end of the last, in pixels, ascending from 0."""
     first_cells: NDArray[np.int64]
-    """(n tiles, image axes)."""
-    last_cells: NDArray[np.int64]
-    """(n tiles, image axes), exclusive."""
+    """(n tiles, image axes): the cell in which each tile starts."""
+    one_cell_each: bool
+    """True where every tile covers one cell, so that none overlap and all share their edges."""
     origins: NDArray[np.int64] | None
     """(n tiles, image axes) in pixels; None where no tile lies elsewhere than 0."""
     ranges: tuple[tuple[float, float] | None, ...]
@@ -36,11 +36,6 @@ class Lattice:
     def is_mosaic(self) -> bool:
         """True where tiles lie beside each other."""
         return self.origins is not None
-
-    @property
-    def one_cell_each(self) -> bool:
-        """True where every tile covers one cell, so that none overlap."""
-        return bool((self.last_cells - self.first_cells == 1).all())
 
 
 def coordinate_name(document: TileSetDocument, dim: str) -> str | None:
@@ -67,13 +62,12 @@ def lattice(
     _refuse_duplicates(document, positions, image_dims)
     columns = [_along(document, dim, shapes[:, axis], pixel_coords) for axis, dim in enumerate(image_dims)]
     origins = np.stack([column for column, _ in columns], axis=1)
-    edges = tuple(
-        np.unique(np.concatenate([[0], origins[:, axis], origins[:, axis] + shapes[:, axis]]))
-        for axis in range(len(image_dims))
-    )
+    ends = origins + shapes
+    edges = tuple(np.unique(np.concatenate([[0], origins[:, axis], ends[:, axis]])) for axis in range(len(image_dims)))
     first = np.stack([np.searchsorted(e, origins[:, axis]) for axis, e in enumerate(edges)], axis=1)
-    last = np.stack([np.searchsorted(e, origins[:, axis] + shapes[:, axis]) for axis, e in enumerate(edges)], axis=1)
-    return Lattice(edges, first, last, origins, tuple(whole for _, whole in columns))
+    last = np.stack([np.searchsorted(e, ends[:, axis]) for axis, e in enumerate(edges)], axis=1)
+    one_cell_each = bool((last - first == 1).all())
+    return Lattice(edges, first, one_cell_each, origins, tuple(whole for _, whole in columns))
 
 
 def _stacked(document: TileSetDocument, shapes: NDArray[np.int64]) -> Lattice:
@@ -90,7 +84,7 @@ def _stacked(document: TileSetDocument, shapes: NDArray[np.int64]) -> Lattice:
         )
     zeros = np.zeros_like(shapes)
     edges = tuple(np.array([0, size]) for size in shapes[0])
-    return Lattice(edges, zeros, zeros + 1, None, (None,) * len(edges))
+    return Lattice(edges, zeros, one_cell_each=True, origins=None, ranges=(None,) * len(edges))
 
 
 def _refuse_duplicates(document: TileSetDocument, positions: NDArray[np.int64], image_dims: tuple[str, ...]) -> None:

@@ -17,12 +17,15 @@ from slicedfs.errors import ManifestError, ManifestWarning
 from slicedfs.grid import TileGrid
 from slicedfs.model import TileSetDocument
 from slicedfs.mosaic import Lattice, lattice
+from slicedfs.scattered import ScatteredGrid
 from slicedfs.url import redact
 
-__all__ = ["MAX_POSITIONS", "Axis", "Placement", "place"]
+__all__ = ["MAX_POSITIONS", "Axis", "Grid", "Placement", "place"]
+
+Grid = TileGrid | ScatteredGrid
 
 MAX_POSITIONS = 2**26
-"""More index positions (times mosaic cells) than this are refused: the lookup table would not fit."""
+"""More index positions than this are refused: the lookup table would not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +52,20 @@ class Placement:
     """(n tiles, image axes) in pixels."""
     lattice: Lattice
     """Where tiles lie along the image axes."""
-    grid: TileGrid
+    grid: Grid
     """The lookup from positions to tiles."""
 
     @property
     def dims(self) -> tuple[str, ...]:
         """Names of the axes of the array."""
         return (*(axis.dim for axis in self.axes), *self.image_dims)
+
+    @property
+    def has_tile(self) -> NDArray[np.bool_]:
+        """Which positions of the index axes have a tile."""
+        present = np.zeros(tuple(len(axis.labels) for axis in self.axes), bool)
+        present[tuple(axis.positions for axis in self.axes)] = True
+        return present
 
 
 def place(
@@ -93,7 +103,7 @@ def place(
     positions = _linear(document, axes)
     shapes = _tile_shapes(document, image_dims, header_shape)
     placed = lattice(document, positions, image_dims, shapes, pixel_coords)
-    return Placement(axes, image_dims, shapes, placed, _grid(document, axes, placed))
+    return Placement(axes, image_dims, shapes, placed, _grid(axes, positions, placed, shapes))
 
 
 def _index_axes(document: TileSetDocument, image_dims: tuple[str, ...]) -> tuple[Axis, ...]:
@@ -184,21 +194,16 @@ def _tile_shapes(
     return np.array(rows, np.int64)[codes]
 
 
-def _grid(document: TileSetDocument, axes: tuple[Axis, ...], placed: Lattice) -> TileGrid:
-    """Fill the lookup table; where tiles overlap, the one listed last wins."""
+def _grid(axes: tuple[Axis, ...], positions: NDArray[np.int64], placed: Lattice, shapes: NDArray[np.int64]) -> Grid:
+    """Build the lookup: a table where tiles share their edges, bins where they lie at any offset or overlap."""
     counts = tuple(len(axis.labels) for axis in axes)
-    cells = tuple(len(edges) - 1 for edges in placed.edges)
-    _check_positions(document, "tiles", prod((*counts, *cells)))
-    table = np.full((*counts, *cells), -1, np.int32)
-    numbers = np.arange(len(document.tiles), dtype=np.int32)
-    where = np.stack([*(axis.positions for axis in axes), *placed.first_cells.T])
-    if placed.one_cell_each:
-        table[tuple(where)] = numbers
-    else:
-        for tile, (start, stop) in enumerate(zip(placed.first_cells, placed.last_cells, strict=True)):
-            block = [slice(a, b) for a, b in zip(start, stop, strict=True)]
-            table[tuple(where[: len(axes), tile]) + tuple(block)] = tile
     shape = (*counts, *(int(edges[-1]) for edges in placed.edges))
+    cells = tuple(len(edges) - 1 for edges in placed.edges)
+    if placed.origins is not None and not (placed.one_cell_each and prod((*counts, *cells)) <= MAX_POSITIONS):
+        return ScatteredGrid.build(shape, positions, placed.origins, shapes)
+    table = np.full((*counts, *cells), -1, np.int32)
+    where = np.stack([*(axis.positions for axis in axes), *placed.first_cells.T])
+    table[tuple(where)] = np.arange(len(shapes), dtype=np.int32)
     return TileGrid(shape, placed.edges, table, placed.origins)
 
 

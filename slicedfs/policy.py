@@ -5,16 +5,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from slicedfs.errors import UrlPolicyError
 from slicedfs.url import (
     ALIASES,
+    PATH_ONLY,
     ascii_host,
     authority_fault,
     elements,
     host,
-    is_chained,
     is_local,
     origin,
     port,
@@ -28,6 +28,7 @@ __all__ = ["UrlPolicy"]
 _NETWORK = frozenset({"http", "https", "s3", "gs", "abfs"})
 # What else a document on this machine may name, as its reader trusts it more.
 _NETWORK_FROM_LOCAL = _NETWORK | {"adl", "ftp", "ftps", "hdfs", "oci", "oss", "sftp", "smb", "webdav", "webhdfs"}
+_PLACES = _NETWORK_FROM_LOCAL | {"data", "file", "memory"}  # where a chain ends
 _BUCKETS = frozenset({"s3", "gs", "abfs"})
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
 _HOST_PATTERN = re.compile(r"[^\s/@\\]+")
@@ -120,42 +121,53 @@ class UrlPolicy:
             If the address is private, `source` lies on the network on another host, and `hosts` does not name it.
         """
         named = ascii_host(host.strip("[]")).removesuffix(".")
-        if is_local(source) or named in _hosts(source) or not _is_private(address):
+        if is_local(source) or named in _hosts(source) or not _is_private_ip(address):
             return
         labels = {named, f"[{named}]", address, f"[{address}]"}
         if self.hosts is not None and any(_matches(_without_port(p), labels) for p in self.hosts):
             return
-        cure = replace(self, same_origin=False, hosts=frozenset({*(self.hosts or ()), named}))
+        cure = _with(replace(self, same_origin=False), "hosts", {*(self.hosts or ()), named})
         reason = f"'{redact(address)}' is an address of this machine or a private network"
         raise _error(f"leads to host '{redact(host)}'", _Finding(reason, cure), host, source)
 
     def _finding(self, target: str, source: str) -> _Finding | None:
         if origin(target) == origin(source):
             return None
+        kinds = list(_kinds(target))
+        for element, _ in kinds:
+            if fault := authority_fault(element):
+                return _Finding(f"the URL {fault}", None)
         allowed = self._allowed(source)
-        for element, kind in _kinds(target):
-            if authority_fault(element):
-                return _Finding(f"the URL {authority_fault(element)}", None)
-            is_file = kind == "file"
-            if self.same_origin and not (is_file and kind in allowed):
-                cure = replace(self, same_origin=False)
-                return _Finding(f"only its own origin is allowed ({redact(origin(source))})", cure)
-            if kind not in allowed:
-                return _Finding(_not_allowed(kind, allowed), self._with_scheme(kind, allowed))
-            finding = None if is_file or "://" not in element else self._host_finding(element, kind, source)
-            if finding is not None:
-                return finding
-        return None
+        names = [kind for _, kind in kinds]
+        if self.same_origin and not (names == ["file"] and "file" in allowed):
+            cure = replace(self, same_origin=False)
+            return _Finding(f"only its own origin is allowed ({redact(origin(source))})", cure)
+        finding = self._scheme_finding(names, allowed)
+        if finding is not None:
+            return finding
+        places = ((e, kind) for e, kind in kinds if "://" in e and kind not in PATH_ONLY)
+        return next(filter(None, (self._host_finding(e, kind, source) for e, kind in places)), None)
+
+    def _scheme_finding(self, names: list[str], allowed: frozenset[str]) -> _Finding | None:
+        # Chains run code of plug-ins: all of their protocols must be named by the user.
+        given = allowed if len(names) == 1 else frozenset(self.schemes or ()) | (allowed & {"file"})
+        missing = frozenset(names) - given
+        is_sound = _PLACES.isdisjoint(names[:-1])  # wrappers around one place
+        if not missing and is_sound:
+            return None
+        what = ("a chain of " if len(names) > 1 else "") + ", ".join(f"'{redact(name)}'" for name in names)
+        reason = f"{what} is not allowed from there (allowed: {', '.join(sorted(allowed)) or 'its own origin'})"
+        return _Finding(reason, self._with_schemes(missing, allowed) if is_sound else None)
 
     def _allowed(self, source: str) -> frozenset[str]:
         names = _NETWORK_FROM_LOCAL if is_local(source) else _NETWORK
         names = names if self.schemes is None else frozenset(self.schemes)
         return names | {"file"} if is_local(source) or self.allow_local else names
 
-    def _with_scheme(self, kind: str, allowed: frozenset[str]) -> "UrlPolicy":
-        if kind == "file":
-            return replace(self, allow_local=True)
-        return replace(self, schemes=frozenset({*allowed, kind} - {"file"}))
+    def _with_schemes(self, missing: frozenset[str], allowed: frozenset[str]) -> "UrlPolicy | None":
+        local = replace(self, allow_local=self.allow_local or "file" in missing)
+        names = missing - {"file"}
+        return _with(local, "schemes", names | (allowed - {"file"})) if names else local
 
     def _host_finding(self, element: str, kind: str, source: str) -> _Finding | None:
         name = host(element)
@@ -167,7 +179,7 @@ class UrlPolicy:
             if kind in _BUCKETS or is_local(source) or name in _hosts(source) or not _is_private(name):
                 return None
             reason = f"'{redact(name)}' is a host of this machine or a private network"
-        return _Finding(reason, replace(self, hosts=frozenset({*(self.hosts or ()), name})))
+        return _Finding(reason, _with(self, "hosts", {*(self.hosts or ()), name}))
 
 
 def _checked(
@@ -186,6 +198,14 @@ def _checked(
         if not pattern.fullmatch(text.lower()):
             raise ValueError(f"{field} must be a list of bare names, got '{redact(text)}' in it. {advice}")
     return frozenset(name.lower() for name in names)
+
+
+def _with(policy: UrlPolicy, field: Literal["schemes", "hosts"], names: Collection[str]) -> UrlPolicy | None:
+    """Give `policy` with other `names` in a field; None where there is one that no policy can hold."""
+    try:
+        return replace(policy, schemes=names) if field == "schemes" else replace(policy, hosts=names)
+    except ValueError:
+        return None
 
 
 def _pattern(text: str) -> str:
@@ -208,15 +228,8 @@ def _error(what: str, finding: _Finding, target: str, source: str) -> UrlPolicyE
     return UrlPolicyError(message, url=where, value=redact(target))
 
 
-def _not_allowed(kind: str, allowed: frozenset[str]) -> str:
-    return f"'{redact(kind)}' is not allowed from there (allowed: {', '.join(sorted(allowed)) or 'its own origin'})"
-
-
 def _kinds(url: str) -> Iterator[tuple[str, str]]:
     """Give the elements of `url` and the scheme of each; a wrapper's is its name."""
-    if not is_chained(url):
-        yield url, scheme(url)
-        return
     head = split_chain(url).head
     for element in elements(url):
         is_wrapper = "://" not in element and element != head
@@ -252,10 +265,18 @@ def _is_private(name: str) -> bool:
     if not text or any(text == private or text.endswith(f".{private}") for private in _PRIVATE_NAMES):
         return True
     try:
-        address = ip_address(text.partition("%")[0])  # without the zone
+        ip_address(text.partition("%")[0])
     except ValueError:
         return any(map(_is_private_address, _odd_ipv4(text)))
-    return _is_private_address(address)
+    return _is_private_ip(text)
+
+
+def _is_private_ip(text: str) -> bool:
+    """Say whether the IP address, perhaps with a zone, is private; what is no address is."""
+    try:
+        return _is_private_address(ip_address(text.partition("%")[0]))
+    except ValueError:
+        return True
 
 
 def _is_private_address(address: IPv4Address | IPv6Address) -> bool:
@@ -265,6 +286,8 @@ def _is_private_address(address: IPv4Address | IPv6Address) -> bool:
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _is_private_address(inner)
+        if address.is_site_local:  # deprecated by RFC 3879, still routed
+            return True
     elif address in _CARRIER_GRADE:
         return True
     return not address.is_global or address.is_multicast or address.is_reserved

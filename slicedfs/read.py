@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from slicedfs import codecs
 from slicedfs.errors import ChecksumError, CodecError, MissingTileError, MissingTileWarning
-from slicedfs.grid import Touched, paste, touched
+from slicedfs.grid import Touched, paste
 from slicedfs.selection import Group, Selection
 from slicedfs.source import TileSource
 from slicedfs.store import Reply, Request, free_bytes, in_thread
 from slicedfs.url import redact
 
 __all__ = ["read_selection"]
+
+_SMALL_BYTES = 32 << 20
+"""Results up to this size are allocated without asking the system what is free."""
 
 
 async def read_selection(source: TileSource, selection: Selection) -> NDArray[Any]:
@@ -34,7 +37,7 @@ async def read_selection(source: TileSource, selection: Selection) -> NDArray[An
         Before any request, if the result is larger than ``max_bytes`` or free memory.
     MissingTileError, StoreError, ChecksumError, CodecError, UrlPolicyError
     """
-    plan = touched(source.placement.grid, selection)
+    plan = source.placement.grid.touched(selection)
     _refuse_too_large(source, plan.shape)
     reader = _Reader(source, plan, selection.groups)
     await source.session.store.fetch(reader.requests(), reader.consume)
@@ -138,7 +141,7 @@ def _refuse_too_large(source: TileSource, shape: tuple[int, ...]) -> None:
     for length in shape:
         size *= length
     limit, what = source.ref.options.max_bytes, "max_bytes allows"
-    if limit is None:
+    if limit is None and size > _SMALL_BYTES:
         limit, what = free_bytes(), "are free"
     if limit is not None and size > limit:
         raise MemoryError(

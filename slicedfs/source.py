@@ -19,7 +19,7 @@ from slicedfs.model import TileSetDocument
 from slicedfs.options import ArrayOptions
 from slicedfs.placement import Placement, place
 from slicedfs.resolver import Opened, Session
-from slicedfs.store import Memo, Request, StoreOptions
+from slicedfs.store import Memo, Request, StoreOptions, in_thread
 from slicedfs.url import Base, extension, redact
 
 __all__ = ["SourceRef", "TileSource", "open_source", "reopen"]
@@ -132,7 +132,7 @@ async def open_source(session: Session, opened: Opened, options: ArrayOptions) -
     ref = SourceRef(session.options, opened.url, opened.ancestors, opened.digest, options)
     header = _stated_header(document) or await _probed_header(session, document, options)
     shape = dict(zip(header.dims, header.shape, strict=True))
-    placement = place(document, header.dims, shape, options.pixel_coords)
+    placement = await in_thread(place, document, header.dims, shape, options.pixel_coords)
     source = TileSource(ref, session, document, placement, header.dtype)
     _ = source.fill_value  # refuse a wrong one now, not at the first read
     _OPENED.put(ref.token, source)
