@@ -4,14 +4,15 @@ Tiles lie in columns (one numpy array or packed text per property), not in objec
 tiles costs megabytes and milliseconds.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CollectionDocument", "Document", "Strings", "TileSetDocument", "Tiles"]
+__all__ = ["CollectionDocument", "Document", "Part", "Strings", "TileSetDocument", "Tiles"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,9 +93,20 @@ class Tiles:
         return ", ".join(f"{dim}={int(column[i])}" for dim, column in self.indices.items())
 
 
+class Part(NamedTuple):
+    """Tiles of one document among those of several."""
+
+    name: str
+    """Its path below the collection."""
+    url: str
+    """Where it was read from; absolute. The references of its tiles are relative to it."""
+    start: int
+    """Number of its first tile."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TileSetDocument:
-    """A document with ``tiles``."""
+    """A document with ``tiles``, or the tile sets of a collection put together (see :mod:`slicedfs.merge`)."""
 
     url: str
     """Where the document was read from; absolute."""
@@ -114,6 +126,16 @@ class TileSetDocument:
     """As written, any JSON."""
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys that the format does not define, as written."""
+    parts: tuple[Part, ...] = ()
+    """Of several documents put together, where the tiles of each begin, ascending; () for one."""
+    stack: str | None = None
+    """The index dim along which they were stacked; its labels are positions in `parts`."""
+
+    def part_of(self, i: int) -> Part:
+        """Return the document that lists tile `i`."""
+        if not self.parts:
+            return Part("", self.url, 0)
+        return self.parts[bisect_right(self.parts, i, key=lambda part: part.start) - 1]
 
     def tile_shape(self, i: int) -> Mapping[str, int] | None:
         """Return the shape that holds for tile `i`: its own, else the default, else None."""

@@ -1,24 +1,19 @@
 """What ``slicedfs.open`` gives: a Collection of named nodes, or a TileSet. Children load on demand."""
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
-from slicedfs.errors import ManifestError
 from slicedfs.model import CollectionDocument, Document, Tiles, TileSetDocument
 from slicedfs.options import ArrayOptions
 from slicedfs.resolver import Opened, Session
 from slicedfs.source import TileSource, open_source
-from slicedfs.store import gather, run
+from slicedfs.store import run
 from slicedfs.url import redact
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["Collection", "Node", "TileSet", "find", "node_of", "walk"]
-
-MAX_NODES = 100_000
-"""A tree with more documents than this is not opened at once."""
 
 
 class _Opened:
@@ -242,27 +237,8 @@ async def walk(start: Node, *, select: str | None = None, depth: int | None = No
     depth
         Levels below `start` that are read; None: all.
     """
-    nodes, level = [start], [start]
-    while level and depth != 0:
-        below = [
-            (node, name)
-            for node in level
-            if isinstance(node, Collection)
-            for name in node
-            if select is None or _may_match((*node.names[len(start.names) :], name), select)
-        ]
-        if len(nodes) + len(below) > MAX_NODES:
-            raise ManifestError(f"{start.url} leads to more than {MAX_NODES} documents. Open part of it with group=.")
-        level = await gather(node.child(name) for node, name in below)
-        nodes += level
-        depth = None if depth is None else depth - 1
-    return nodes
-
-
-def _may_match(names: tuple[str, ...], select: str) -> bool:
-    """Tell whether the path `names`, or something below or above it, matches the pattern."""
-    patterns = select.strip("/").split("/")
-    return all(fnmatchcase(name, pattern) for name, pattern in zip(names, patterns, strict=False))
+    found = await start.session.below(start.opened, select=select, depth=depth)
+    return [start, *(node_of(start.session, opened, (*start.names, *names), start.options) for names, opened in found)]
 
 
 def _few(names: list[str]) -> str:

@@ -6,18 +6,21 @@ import io
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from slicedfs.errors import ManifestError, MissingTileError
 from slicedfs.manifest import parse
-from slicedfs.model import Document
-from slicedfs.store import Memo, Request, Store, StoreOptions, in_thread
+from slicedfs.model import CollectionDocument, Document
+from slicedfs.store import Memo, Request, Store, StoreOptions, gather, in_thread
 from slicedfs.url import join, origin, redact
 
-__all__ = ["MAX_DEPTH", "Opened", "Session"]
+__all__ = ["MAX_DEPTH", "MAX_DOCUMENTS", "Opened", "Session"]
 
 MAX_DEPTH = 32
 """Documents nested deeper than this are refused."""
+MAX_DOCUMENTS = 100_000
+"""A tree with more documents than this is not opened at once."""
 _MAX_DOCUMENT_BYTES = 4 << 30
 
 
@@ -91,6 +94,49 @@ class Session:
             )
         return await self.document(url, chain)
 
+    async def below(
+        self, start: Opened, *, select: str | None = None, depth: int | None = None
+    ) -> list[tuple[tuple[str, ...], Opened]]:
+        """Read the documents below `start`, level by level, each level concurrently.
+
+        Parameters
+        ----------
+        select
+            Glob pattern on the names that lead there, joined by "/"; documents off every matching path are not read.
+        depth
+            Levels that are read; None: all.
+
+        Returns
+        -------
+        list
+            (names that lead there, document), parents before children.
+
+        Raises
+        ------
+        ManifestError
+            If there are more than 100,000 documents, beside what :meth:`child` raises.
+        """
+        found: list[tuple[tuple[str, ...], Opened]] = []
+        level: list[tuple[tuple[str, ...], Opened]] = [((), start)]
+        while level and depth != 0:
+            wanted = [
+                ((*names, name), opened, reference)
+                for names, opened in level
+                if isinstance(opened.document, CollectionDocument)
+                for name, reference in opened.document.contents.items()
+                if select is None or _may_match((*names, name), select)
+            ]
+            if len(found) + len(wanted) > MAX_DOCUMENTS:
+                raise ManifestError(
+                    f"{redact(start.url)} leads to more than {MAX_DOCUMENTS} documents. Open part of it with group=.",
+                    url=redact(start.url),
+                )
+            opened_now = await gather(self.child(parent, reference) for _, parent, reference in wanted)
+            level = [(names, opened) for (names, _, _), opened in zip(wanted, opened_now, strict=True)]
+            found += level
+            depth = None if depth is None else depth - 1
+        return found
+
     async def document(self, url: str, ancestors: tuple[str, ...] = ()) -> Opened:
         """Read and parse the document at `url`, once a session."""
         source = ancestors[-1] if ancestors else None
@@ -112,6 +158,12 @@ class Session:
             return await in_thread(_parsed, reply.data, url)
 
         return read
+
+
+def _may_match(names: tuple[str, ...], select: str) -> bool:
+    """Tell whether the path `names`, or something below or above it, matches the pattern."""
+    patterns = select.strip("/").split("/")
+    return all(fnmatchcase(name, pattern) for name, pattern in zip(names, patterns, strict=False))
 
 
 def _parsed(data: bytes, url: str) -> tuple[str, Document]:

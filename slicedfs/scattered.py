@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicedfs.grid import Index, Paste, Touched
-from slicedfs.selection import Group, Points, Selection, Span
+from slicedfs.selection import Group, Points, Selection
 
 __all__ = ["ScatteredGrid", "touched_scattered"]
 
