@@ -15,7 +15,7 @@ A map of the package; imports point down, and a test keeps it so::
     resolver           follows documents from URL to URL
     manifest codecs store    dict <-> model; bytes <-> pixels; THE ONLY I/O
     labelled           coordinates of an array
-    placement mosaic   where the tiles lie in one array
+    placement merge mosaic   where the tiles of one document, or of several, lie in one array
     grid scattered     selection -> which tiles, which part of each: by a table of cells, or for tiles at any offset
     policy options     which URL may lead where; how an array is read
     model url ranges selection coords    values and pure functions

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from slicedfs.coords import PixelCoords, pixel_centers
 from slicedfs.model import TileSetDocument
 from slicedfs.mosaic import coordinate_name
-from slicedfs.placement import Placement
+from slicedfs.placement import Axis, Placement
 
 __all__ = ["Coordinate", "coordinates"]
 
@@ -38,7 +38,7 @@ def coordinates(document: TileSetDocument, placement: Placement, pixel_coords: P
     ``<name>_min`` and ``<name>_max`` over the index dims. z gets the midpoint of its range.
     """
     units = _units(document)
-    first: list[Coordinate] = [Coordinate(axis.dim, (axis.dim,), axis.labels, indexed=True) for axis in placement.axes]
+    first = [Coordinate(axis.dim, (axis.dim,), _labels(document, axis), indexed=True) for axis in placement.axes]
     rest: list[Coordinate] = []
     used = {"z", "zc"} if _z_is_axis(document, placement) else set()
     for axis, dim in enumerate(placement.image_dims):
@@ -51,6 +51,11 @@ def coordinates(document: TileSetDocument, placement: Placement, pixel_coords: P
         if name not in used:
             rest += _along_index_axes(document, placement, name, units)
     return [*first, *rest, *_has_tile(placement)]
+
+
+def _labels(document: TileSetDocument, axis: Axis) -> NDArray[Any]:
+    """Return the labels of an index axis; of a stack, the names of the members."""
+    return np.array([part.name for part in document.parts]) if axis.dim == document.stack else axis.labels
 
 
 def _units(document: TileSetDocument) -> Mapping[str, str]:
@@ -109,9 +114,9 @@ def _extremes(
     ranges = document.tiles.coordinates[name]
     dims = tuple(axis.dim for axis in placement.axes)
     where = tuple(axis.positions for axis in placement.axes)
-    for end, suffix in enumerate(("min", "max")):
+    for reduce, suffix in ((np.fmin, "min"), (np.fmax, "max")):
         values = np.full(tuple(len(axis.labels) for axis in placement.axes), np.nan)
-        values[where] = ranges[:, end]
+        reduce.at(values, where, reduce(ranges[:, 0], ranges[:, 1]))
         yield Coordinate(f"{shown or name}_{suffix}", dims, values, attrs=attrs)
 
 

@@ -10,7 +10,7 @@ from slicedfs.errors import ManifestError
 from slicedfs.model import CollectionDocument, Part, Strings, Tiles, TileSetDocument
 from slicedfs.url import redact
 
-__all__ = ["merge"]
+__all__ = ["merge", "refuse_unequal"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,8 @@ def merge(
     parts = tuple(
         Part(name, document.url, int(start)) for (name, document), start in zip(members, starts, strict=False)
     )
-    counts = {dim: max(document.shape[dim] for document in documents) for dim in documents[0].shape}
+    dims = dict.fromkeys(dim for document in documents for dim in document.shape)
+    counts = {dim: max(document.shape.get(dim, 0) for document in documents) for dim in dims}
     shape = {stack: len(members), **counts} if stack else counts
     return TileSetDocument(
         url=collection.url,
@@ -79,6 +80,44 @@ def _refuse_other_dims(members: Sequence[tuple[str, TileSetDocument]], stack: st
             url=redact(model.url),
             value=stack,
         )
+
+
+def refuse_unequal(document: TileSetDocument, shapes: NDArray[np.int64]) -> None:
+    """Raise ManifestError where stacked members differ in the shape of their tiles, or in their labels.
+
+    Parameters
+    ----------
+    document
+        What :func:`merge` gave, with ``stack``.
+    shapes
+        (n tiles, image axes) in pixels.
+    """
+    starts = [part.start for part in document.parts]
+    stops = [*starts[1:], len(document.tiles)]
+    first = _described(document, shapes, starts[0], stops[0])
+    for part, start, stop in zip(document.parts[1:], starts[1:], stops[1:], strict=True):
+        own = _described(document, shapes, start, stop)
+        for what, mine, model in zip(("tiles of shape", *document.shape), own, first, strict=False):
+            if mine != model:
+                raise ManifestError(
+                    f"{redact(part.url)}: {part.name!r} has {what} {mine}, but {document.parts[0].name!r} has {model}; "
+                    f"stack={document.stack!r} needs members of equal shape. Place them by their coordinates with "
+                    "mosaic=True, or open them with xarray.open_datatree.",
+                    url=redact(part.url),
+                )
+
+
+def _described(document: TileSetDocument, shapes: NDArray[np.int64], start: int, stop: int) -> list[str]:
+    """Return what stacked members must share: the shape of tiles, and the labels along each dim of ``shape``.
+
+    Labels that all lie in range(count) stand for the whole range, so that single tiles may be missing.
+    """
+    described = [", ".join(map(str, sorted({tuple(row) for row in shapes[start:stop].tolist()})))]
+    for dim, count in document.shape.items():
+        seen = np.unique(document.tiles.indices[dim][start:stop])
+        whole = dim == document.stack or bool(seen[-1] < count)
+        described.append(f"0 to {count - 1}" if whole else ", ".join(map(str, seen.tolist())))
+    return described
 
 
 def _few(document: TileSetDocument) -> str:

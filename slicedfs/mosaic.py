@@ -52,6 +52,8 @@ def lattice(
 ) -> Lattice:
     """Lay out tiles: a mosaic where some position (flattened, one a tile) has several, else all at pixel 0.
 
+    Where documents were stacked, the mosaic of each begins at pixel 0.
+
     Raises
     ------
     ManifestError
@@ -60,7 +62,8 @@ def lattice(
     if len(np.unique(positions)) == len(positions):
         return _stacked(document, shapes)
     _refuse_duplicates(document, positions, image_dims)
-    columns = [_along(document, dim, shapes[:, axis], pixel_coords) for axis, dim in enumerate(image_dims)]
+    stacked = document.tiles.indices[document.stack] if document.stack else np.zeros(len(positions), np.int64)
+    columns = [_along(document, dim, shapes[:, axis], pixel_coords, stacked) for axis, dim in enumerate(image_dims)]
     origins = np.stack([column for column, _ in columns], axis=1)
     ends = origins + shapes
     edges = tuple(np.unique(np.concatenate([[0], origins[:, axis], ends[:, axis]])) for axis in range(len(image_dims)))
@@ -107,7 +110,11 @@ def _refuse_duplicates(document: TileSetDocument, positions: NDArray[np.int64], 
 
 
 def _along(
-    document: TileSetDocument, dim: str, sizes: NDArray[np.int64], pixel_coords: PixelCoords
+    document: TileSetDocument,
+    dim: str,
+    sizes: NDArray[np.int64],
+    pixel_coords: PixelCoords,
+    stacked: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], tuple[float, float] | None]:
     """Return the first pixel of each tile along `dim`, and the physical range of the whole axis."""
     name = coordinate_name(document, dim)
@@ -118,8 +125,9 @@ def _along(
         return np.zeros(len(sizes), np.int64), (float(start[0]), float(stop[0]))
     _refuse_absent(document, name, start)
     width = _width(document, name, pixel_size(start, stop, sizes, pixel_coords))
-    base = float(start.min() if width > 0 else start.max())
-    exact = (start - base) / width
+    bases = np.full(int(stacked.max()) + 1, np.inf * np.sign(width))
+    (np.minimum if width > 0 else np.maximum).at(bases, stacked, start)
+    exact = (start - bases[stacked]) / width
     origins = np.round(exact).astype(np.int64)
     off = np.abs(exact - origins)
     if (off > OFF_GRID_PX).any():
@@ -133,7 +141,9 @@ def _along(
             value=float(start[tile]),
         )
     size = int((origins + sizes).max())
-    return origins, (base, base + width * (size if pixel_coords == "edges" else size - 1))
+    base = float(bases[0])
+    whole = (base, base + width * (size if pixel_coords == "edges" else size - 1))
+    return origins, whole if (bases == base).all() else None
 
 
 def _width(document: TileSetDocument, name: str, widths: NDArray[np.float64]) -> float:

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from slicedfs.coords import PixelCoords
 from slicedfs.dataset import IMAGE, attributes, build_dataset
 from slicedfs.node import Node, TileSet, find, node_of, walk
-from slicedfs.options import ArrayOptions, OnMissing, Verify
+from slicedfs.options import ArrayOptions, Combine, OnMissing, Verify
 from slicedfs.policy import UrlPolicy
 from slicedfs.resolver import Session
 from slicedfs.source import TileSource, open_source
@@ -17,7 +18,7 @@ from slicedfs.url import root_candidates
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["ArrayKeywords", "OpenKeywords", "StoreKeywords", "Target", "open", "open_dataarray", "open_groups"]
+__all__ = ["ArrayKeywords", "OpenKeywords", "StoreKeywords", "Target", "Which", "open", "open_dataarray", "open_groups"]
 
 Target = str | os.PathLike[str] | Node
 """What can be opened: a path, a URL, or a node that is open already."""
@@ -52,6 +53,18 @@ class ArrayKeywords(TypedDict, total=False):
 
 class OpenKeywords(StoreKeywords, ArrayKeywords, total=False):
     """All of both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which array of a document is wanted."""
+
+    group: str | None = None
+    """Path below the document, as "primary/fov_001"; None: the document itself."""
+    level: int = 0
+    """Zoom level; 0 is full resolution."""
+    combine: Combine
+    """How the tile sets of a collection become one array."""
 
 
 def open(  # noqa: A001 - slicedfs.open reads like builtins' open, and is never imported by star
@@ -101,6 +114,8 @@ def open_dataarray(
     *,
     group: str | None = None,
     level: int = 0,
+    stack: str | None = None,
+    mosaic: bool = False,
     chunks: int | Mapping[Any, Any] | Literal["auto"] | None = None,
     **options: Unpack[OpenKeywords],
 ) -> "xr.DataArray":
@@ -114,6 +129,10 @@ def open_dataarray(
         Path of the tile set below the document, as "primary/fov_001"; None: the document is a tile set itself.
     level
         Zoom level; 0 is full resolution.
+    stack
+        Name of a new dim, as "fov": the tile sets of a collection, of equal shape, become one array along it.
+    mosaic
+        True: the tile sets of a collection become one array, placed by their coordinates on one pixel grid.
     chunks
         None: lazy without dask. ``{}``: one dask chunk a tile; "auto": whole multiples of tiles.
     **options
@@ -143,13 +162,13 @@ def open_dataarray(
     """
     import xarray as xr
 
-    dataset = xr.open_dataset(url, engine="slicedfs", group=group, level=level, chunks=chunks, **options)  # type: ignore[arg-type]
-    return dataset[IMAGE]
+    which: dict[str, Any] = {"group": group, "level": level, "stack": stack, "mosaic": mosaic}
+    return xr.open_dataset(url, engine="slicedfs", chunks=chunks, **which, **options)[IMAGE]  # type: ignore[arg-type]
 
 
-def open_dataset(target: Target, group: str | None, level: int, options: OpenKeywords) -> "xr.Dataset":
-    """Open one tile set as a Dataset, without what :func:`xarray.open_dataset` adds."""
-    return build_dataset(run(_source, target, group, level, options))
+def open_dataset(target: Target, which: Which, options: OpenKeywords) -> "xr.Dataset":
+    """Open one array as a Dataset, without what :func:`xarray.open_dataset` adds."""
+    return build_dataset(run(_source, target, which, options))
 
 
 def open_groups(
@@ -162,13 +181,20 @@ def open_groups(
     part
         select and depth, as for :func:`slicedfs.node.walk`.
     """
-    import xarray as xr
-
     nodes, sources = run(_tree, target, group, part, options)
     return {
-        name: xr.Dataset(attrs=attributes(node.document)) if source is None else build_dataset(source)
+        name: _without_arrays(node) if source is None else build_dataset(source)
         for node, name, source in zip(nodes, _group_names(nodes), sources, strict=True)
     }
+
+
+def _without_arrays(node: Node) -> "xr.Dataset":
+    """Return the Dataset of a collection."""
+    import xarray as xr
+
+    dataset = xr.Dataset(attrs=attributes(node.document))
+    dataset.encoding["source"] = node.url  # xarray would put the URL as given, secrets included
+    return dataset
 
 
 def _split(options: OpenKeywords) -> tuple[StoreKeywords, ArrayOptions]:
@@ -201,12 +227,12 @@ async def _root(target: Target, store: StoreKeywords, options: ArrayOptions) -> 
     return node_of(session, await session.root(*others), (), options)
 
 
-async def _source(target: Target, group: str | None, level: int, options: OpenKeywords) -> TileSource:
+async def _source(target: Target, which: Which, options: OpenKeywords) -> TileSource:
     store, array = _split(options)
-    node = await find(await _root(target, store, array), group or "")
-    if level != 0:
-        raise ValueError(f"{node.url} has no zoom levels, so level must be 0, got {level!r}")
-    return await open_source(node.session, node.opened, array)
+    node = await find(await _root(target, store, array), which.group or "")
+    if which.level != 0:
+        raise ValueError(f"{node.url} has no zoom levels, so level must be 0, got {which.level!r}")
+    return await open_source(node.session, node.opened, array, which.combine)
 
 
 async def _tree(
@@ -227,12 +253,13 @@ async def _source_or_none(node: Node) -> TileSource | None:
 
 
 def _group_names(nodes: list[Node]) -> list[str]:
-    """Return a DataTree path for each node: "/" inside a name becomes "_", clashes get a number."""
+    """Return a DataTree path for each node; "/" in names, and the names "." and "..", become "_"; clashes get a number."""
     paths: dict[tuple[str, ...], str] = {}
     taken: set[str] = set()
     for node in nodes:
         parent = paths[node.names[:-1]] if node.names else ""
-        wanted = f"{parent.rstrip('/')}/{node.name.replace('/', '_')}"
+        own = node.name.replace("/", "_")
+        wanted = f"{parent.rstrip('/')}/{'_' if own in ('.', '..') else own}"
         name, number = wanted, 2
         while name in taken:
             name, number = f"{wanted}_{number}", number + 1

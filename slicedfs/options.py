@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from slicedfs.coords import CONVENTIONS, PixelCoords
 
-__all__ = ["ArrayOptions", "OnMissing", "Verify"]
+__all__ = ["ArrayOptions", "Combine", "OnMissing", "Verify"]
 
 Verify = Literal["auto", "always", "never"]
 OnMissing = Literal["raise", "fill"]
@@ -43,6 +43,33 @@ class ArrayOptions:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
                 raise ValueError(f"{name} must be a positive number of bytes, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combine:
+    """How the tile sets of a collection become one array; false where they do not."""
+
+    stack: str | None = None
+    """Name of a new dim, along which each tile set has a position; None: none."""
+    mosaic: bool = False
+    """True: by their coordinates, on one pixel grid."""
+
+    def __post_init__(self) -> None:
+        """Check both fields.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+        if self.stack == "" or not isinstance(self.stack, str | None):
+            raise TypeError(f"stack must be the name of a new dim, as 'fov', got {self.stack!r}")
+        if self.mosaic not in (True, False):
+            raise TypeError(f"mosaic must be True or False, got {self.mosaic!r}")
+        if self.stack is not None and self.mosaic:
+            raise ValueError(f"stack={self.stack!r} and mosaic=True exclude each other; pass one of them")
+
+    def __bool__(self) -> bool:
+        return self.stack is not None or self.mosaic
 
 
 def _one_of(name: str, value: object, possible: tuple[str, ...]) -> None:

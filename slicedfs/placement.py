@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from slicedfs.coords import PixelCoords
 from slicedfs.errors import ManifestError, ManifestWarning
 from slicedfs.grid import TileGrid
+from slicedfs.merge import refuse_unequal
 from slicedfs.model import TileSetDocument
 from slicedfs.mosaic import Lattice, lattice
 from slicedfs.scattered import ScatteredGrid
@@ -102,6 +103,8 @@ def place(
     axes = _index_axes(document, image_dims)
     positions = _linear(document, axes)
     shapes = _tile_shapes(document, image_dims, header_shape)
+    if document.stack:
+        refuse_unequal(document, shapes)
     placed = lattice(document, positions, image_dims, shapes, pixel_coords)
     return Placement(axes, image_dims, shapes, placed, _grid(axes, positions, placed, shapes))
 
@@ -115,8 +118,9 @@ def _index_axes(document: TileSetDocument, image_dims: tuple[str, ...]) -> tuple
             url=redact(document.url),
             pointer="tiles[0].indices.z",
         )
-    others = [dim for dim in columns if dim not in ("r", "c", "z")]
-    order = [dim for dim in ("r", "c", *others, "z") if dim in columns]
+    first = [document.stack] if document.stack else []
+    others = [dim for dim in columns if dim not in ("r", "c", "z", *first)]
+    order = [dim for dim in (*first, "r", "c", *others, "z") if dim in columns]
     axes = [_labelled_axis(document, dim) for dim in order]
     if "z" not in columns and "z" not in image_dims:
         axes += _z_from_coordinates(document)

@@ -62,7 +62,7 @@ class _Reader:
         """Return one request a touched tile, keyed by its number and URL."""
         for tile in self.plan.tiles:
             url = self.source.tile_url(tile)
-            yield (tile, url), Request(url, source=self.source.document.url)
+            yield (tile, url), Request(url, source=self.source.owner(tile))
 
     async def consume(self, key: tuple[int, str], reply: Reply | MissingTileError) -> None:
         """Put the pixels of one tile into the output."""
@@ -73,7 +73,7 @@ class _Reader:
             self.absent.append(redact(url))
             return
         if not await in_thread(partial(self._paste, tile, url, reply.data, last=False)):
-            again = await self.source.session.store.read(Request(url, source=self.source.document.url))
+            again = await self.source.session.store.read(Request(url, source=self.source.owner(tile)))
             await in_thread(partial(self._paste, tile, url, again.data, last=True))
 
     def _paste(self, tile: int, url: str, data: bytes, *, last: bool) -> bool:

@@ -15,16 +15,18 @@ import numpy as np
 
 from slicedfs import codecs
 from slicedfs.errors import ManifestError, MissingTileError, StoreError
+from slicedfs.merge import merge
 from slicedfs.model import TileSetDocument
-from slicedfs.options import ArrayOptions
+from slicedfs.options import ArrayOptions, Combine
 from slicedfs.placement import Placement, place
 from slicedfs.resolver import Opened, Session
 from slicedfs.store import Memo, Request, StoreOptions, in_thread
-from slicedfs.url import Base, extension, redact
+from slicedfs.url import Base, extension, join, redact
 
 __all__ = ["SourceRef", "TileSource", "open_source", "reopen"]
 
 _PROBED_TILES = 4
+_ALONE = Combine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,16 @@ class SourceRef:
     """sha256 of the document's bytes, hex."""
     options: ArrayOptions
     """How it is read."""
+    combine: Combine
+    """How the tile sets of a collection are put together."""
 
     @property
     def token(self) -> str:
         """A key that equal references share, without secrets; dask names tasks by it."""
         try:
-            key = pickle.dumps((self.store, self.url, self.digest, self.options))
+            key = pickle.dumps((self.store, self.url, self.digest, self.options, self.combine))
         except (pickle.PicklingError, AttributeError, TypeError):  # a user's filesystem that does not pickle
-            key = f"{id(self.store)} {self.url} {self.digest} {self.options}".encode()
+            key = f"{id(self.store)} {self.url} {self.digest} {self.options} {self.combine}".encode()
         return hashlib.sha256(key).hexdigest()
 
 
@@ -73,9 +77,9 @@ class TileSource:
         return self.placement.grid.shape
 
     @cached_property
-    def base(self) -> Base:
-        """What tile references are joined to."""
-        return Base(self.document.url)
+    def _bases(self) -> dict[str, Base]:
+        """Document -> what its references are joined to."""
+        return {}
 
     @cached_property
     def fill_value(self) -> Any:
@@ -105,7 +109,16 @@ class TileSource:
         ------
         UrlPolicyError, ManifestError
         """
-        return _tile_url(self.session, self.document, self.base, tile)
+        owner = self.owner(tile)
+        if owner not in self._bases:
+            self._bases[owner] = Base(owner)
+        url = self._bases[owner].join(self.document.tiles.files[tile])
+        self.session.check(url, owner)
+        return url
+
+    def owner(self, tile: int) -> str:
+        """Return the URL of the document that lists tile `tile`."""
+        return self.document.part_of(tile).url
 
     def tile_request(self, tile: int, url: str) -> codecs.TileRequest:
         """Return what the document says of tile `tile`."""
@@ -115,21 +128,17 @@ class TileSource:
 _OPENED: Memo[str, TileSource] = Memo(max_items=64)
 
 
-async def open_source(session: Session, opened: Opened, options: ArrayOptions) -> TileSource:
+async def open_source(session: Session, opened: Opened, options: ArrayOptions, combine: Combine = _ALONE) -> TileSource:
     """Place the tiles of an opened document; reads the header of one tile, unless the document states the dtype.
+
+    Where `combine` asks for it, all tile sets below a collection are read, concurrently, and put together.
 
     Raises
     ------
     ManifestError, MissingTileError, StoreError, CodecError
     """
-    document = opened.document
-    if not isinstance(document, TileSetDocument):
-        raise ManifestError(
-            f"{redact(opened.url)} is a {document.kind}, not a tile set. Open one of its members by group=: "
-            f"{', '.join(map(repr, list(document.contents)[:10]))}",
-            url=redact(opened.url),
-        )
-    ref = SourceRef(session.options, opened.url, opened.ancestors, opened.digest, options)
+    document, digest = await _tile_set(session, opened, combine)
+    ref = SourceRef(session.options, opened.url, opened.ancestors, digest, options, combine)
     header = _stated_header(document) or await _probed_header(session, document, options)
     shape = dict(zip(header.dims, header.shape, strict=True))
     placement = await in_thread(place, document, header.dims, shape, options.pixel_coords)
@@ -151,17 +160,37 @@ async def reopen(ref: SourceRef) -> TileSource:
     async def make() -> TileSource:
         session = Session(ref.store)
         opened = await session.document(ref.url, ref.ancestors)
-        if opened.digest != ref.digest:
+        source = await open_source(session, opened, ref.options, ref.combine)
+        if source.ref.digest != ref.digest:
             raise StoreError(f"{redact(ref.url)} has changed since it was opened. Open it again.", url=redact(ref.url))
-        return await open_source(session, opened, ref.options)
+        return source
 
     return await _OPENED.get(ref.token, make)
 
 
-def _tile_url(session: Session, document: TileSetDocument, base: Base, tile: int) -> str:
-    url = base.join(document.tiles.files[tile])
-    session.check(url, document.url)
-    return url
+async def _tile_set(session: Session, opened: Opened, combine: Combine) -> tuple[TileSetDocument, str]:
+    """Return the tile set to place, and the digest of all documents that it comes from."""
+    document = opened.document
+    if isinstance(document, TileSetDocument):
+        if combine.stack is not None:
+            raise ManifestError(
+                f"{redact(opened.url)} is a tile set; stack={combine.stack!r} needs a collection of them. Open it "
+                "without stack=.",
+                url=redact(opened.url),
+                value=combine.stack,
+            )
+        return document, opened.digest
+    if not combine:
+        raise ManifestError(
+            f"{redact(opened.url)} is a {document.kind}, not a tile set. Open one of its members by group=: "
+            f"{', '.join(map(repr, list(document.contents)[:10]))}; or all of them with xarray.open_datatree, "
+            "stack= or mosaic=True.",
+            url=redact(opened.url),
+        )
+    below = await session.below(opened)
+    digest = hashlib.sha256("".join([opened.digest, *(found.digest for _, found in below)]).encode()).hexdigest()
+    members = [("/".join(names), of.document) for names, of in below if isinstance(of.document, TileSetDocument)]
+    return await in_thread(merge, document, members, combine.stack), digest
 
 
 def _tile_request(document: TileSetDocument, tile: int, url: str, options: ArrayOptions) -> codecs.TileRequest:
@@ -192,12 +221,13 @@ def _stated_header(document: TileSetDocument) -> codecs.TileHeader | None:
 
 async def _probed_header(session: Session, document: TileSetDocument, options: ArrayOptions) -> codecs.TileHeader:
     """Read the header of the first tile; where the file is absent, of a few others."""
-    base = Base(document.url)
     absent: MissingTileError | None = None
     for tile in _spread(len(document.tiles)):
-        url = _tile_url(session, document, base, tile)
+        owner = document.part_of(tile).url
+        url = join(owner, document.tiles.files[tile])
+        session.check(url, owner)
         try:
-            return await _drive(session, url, _tile_request(document, tile, url, options), document.url)
+            return await _drive(session, url, _tile_request(document, tile, url, options), owner)
         except MissingTileError as error:
             absent = absent or error
     if absent is None:

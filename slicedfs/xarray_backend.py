@@ -22,7 +22,14 @@ class SlicedfsBackendEntrypoint(BackendEntrypoint):
     description = "Tiled image sets (slicedimage / SpaceTx manifests) on any fsspec filesystem"
     supports_groups = True
     # Given, so that xarray neither inspects the signatures nor passes CF decoders, which images have no use for.
-    open_dataset_parameters: ClassVar[tuple[str, ...] | None] = ("filename_or_obj", "drop_variables", "group", "level")
+    open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
+        "filename_or_obj",
+        "drop_variables",
+        "group",
+        "level",
+        "stack",
+        "mosaic",
+    )
 
     def guess_can_open(self, filename_or_obj: object) -> bool:  # noqa: ARG002 - the signature is xarray's
         """Return False: a ``.json`` may be anything, and looking inside would cost a request."""
@@ -35,12 +42,16 @@ class SlicedfsBackendEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         group: str | None = None,
         level: int = 0,
+        stack: str | None = None,
+        mosaic: bool = False,
         **options: "Unpack[OpenKeywords]",
     ) -> "xr.Dataset":
-        """Open one tile set as a Dataset with the variable "image"."""
-        from slicedfs.opening import open_dataset
+        """Open one tile set, or those of a collection put together, as a Dataset with the variable "image"."""
+        from slicedfs.opening import Which, open_dataset
+        from slicedfs.options import Combine
 
-        return _dropped(open_dataset(filename_or_obj, group, level, options), drop_variables)
+        which = Which(group=group, level=level, combine=Combine(stack=stack, mosaic=mosaic))
+        return _dropped(open_dataset(filename_or_obj, which, options), drop_variables)
 
     def open_groups_as_dict(
         self,
