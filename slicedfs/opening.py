@@ -253,7 +253,7 @@ async def _source_or_none(node: Node) -> TileSource | None:
 
 
 def _group_names(nodes: list[Node]) -> list[str]:
-    """Return a DataTree path for each node; "/" in names, and the names "." and "..", become "_"; clashes get a number."""
+    """Return a DataTree path for each node; "/" in names, and names "." and "..", become "_"; clashes get a number."""
     paths: dict[tuple[str, ...], str] = {}
     taken: set[str] = set()
     for node in nodes:
