@@ -1,0 +1,65 @@
+"""Reading local files: regular files only, by position, in a thread."""
+
+import os
+import stat
+
+from slicedfs.ranges import ByteRange
+from slicedfs.store import replies
+from slicedfs.store.options import Reply
+from slicedfs.store.retry import TryError, Verdict
+
+__all__ = ["read_file"]
+
+_BLOCK = 1 << 30  # Linux reads at most 2 GiB at a time
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+def read_file(path: str, want: ByteRange, limit: int | None) -> Reply:
+    """Read `want` of the file at `path`; blocks.
+
+    Raises
+    ------
+    TryError
+        A directory, a FIFO or a device (reading those can hang for ever); a range past the end; a file that
+        shrinks meanwhile.
+    OSError
+        As the system says.
+    """
+    descriptor = os.open(path, _FLAGS)  # O_NONBLOCK: opening a FIFO must not wait for a writer
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise TryError(Verdict(f"it is {_kind(status.st_mode)}, not a file"))
+        size = status.st_size
+        if want.is_whole:
+            replies.check_size(size, limit)
+        replies.check_start(want, size)
+        stop = size if want.stop is None else min(want.stop, size)
+        data = _read(descriptor, want.start, stop - want.start)
+    finally:
+        os.close(descriptor)
+    return Reply(data, size, f"{status.st_ino:x}-{status.st_mtime_ns:x}-{size:x}")
+
+
+def _read(descriptor: int, start: int, length: int) -> bytes:
+    if not hasattr(os, "pread"):  # Windows; the descriptor is this call's own, so seeking is safe
+        os.lseek(descriptor, start, os.SEEK_SET)
+    parts: list[bytes] = []
+    done = 0
+    while done < length:
+        amount = min(length - done, _BLOCK)
+        at = start + done
+        part = os.pread(descriptor, amount, at) if hasattr(os, "pread") else os.read(descriptor, amount)
+        if not part:
+            raise TryError(Verdict(f"the file ended after {done} of {length} bytes", again=True))
+        parts.append(part)
+        done += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    if stat.S_ISFIFO(mode):
+        return "a FIFO"
+    return "a device or socket"

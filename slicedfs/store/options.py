@@ -1,0 +1,91 @@
+"""What is asked of the store, what it gives back, and how it may behave. Values, no I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from slicedfs import url as urls
+from slicedfs.policy import UrlPolicy
+from slicedfs.ranges import WHOLE, ByteRange
+
+__all__ = ["DEFAULT_CONCURRENCY", "Reply", "Request", "StoreOptions"]
+
+DEFAULT_CONCURRENCY = 64
+"""Requests at a time to one origin where the user gives no number."""
+
+
+class Request(NamedTuple):
+    """One object, or some bytes of it."""
+
+    url: str
+    """Internal (canonical, percent-encoded) URL of the object."""
+    byte_range: ByteRange = WHOLE
+    """Half-open bytes wanted; an empty range costs no request."""
+    source: str | None = None
+    """URL of the document that refers to the object, for the policy; None: the user named it."""
+
+
+class Reply(NamedTuple):
+    """Bytes as asked for; fewer only where the object ends inside the range."""
+
+    data: bytes
+    """The bytes."""
+    size: int | None
+    """Size of the whole object in bytes; None where the filesystem does not tell."""
+    etag: str | None
+    """What changes when the object changes (ETag, generation, inode and mtime); None where unknown."""
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StoreOptions:
+    """How to read; picklable, and its repr shows no secret."""
+
+    root: str
+    """Internal (canonical) URL of the document that the user opened."""
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    """fsspec options for the origin of `root`: flat, or keyed by protocol."""
+    filesystems: Mapping[str, Any] = field(default_factory=dict)
+    """Protocol ("https") or URL prefix ("s3://other-bucket/") -> options or an fsspec filesystem,
+    for the other origins; the longest prefix wins."""
+    policy: UrlPolicy = field(default_factory=UrlPolicy)
+    """Which URL may lead where; asked for references and for redirects."""
+    concurrency: int | None = None
+    """Requests at a time to one origin, over all stores of the process with the same number; None: 64."""
+    bytes_in_flight: int = 256 << 20
+    """Bytes asked for and not yet consumed, over all stores of the process."""
+    max_tries: int = 5
+    """Tries of one request, >= 1."""
+    retry_s: float = 60.0
+    """Seconds after the first try of a request in which another try may start."""
+    stall_s: float = 10.0
+    """Seconds without a byte after which a try is given up."""
+
+    def __post_init__(self) -> None:
+        for name in ("storage_options", "filesystems"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise TypeError(f"{name} must be a dict, got a {type(value).__name__}.")
+            # A plain dict of our own: later changes by the caller do not matter, and it pickles.
+            object.__setattr__(self, name, dict(value or {}))
+        for name in ("concurrency", "bytes_in_flight", "max_tries"):
+            value = getattr(self, name)
+            if value is None and name == "concurrency":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
+        for name in ("retry_s", "stall_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be seconds > 0, got {getattr(self, name)!r}.")
+
+    @property
+    def workers(self) -> int:
+        """Return the bound that holds: `concurrency`, or 64."""
+        return self.concurrency or DEFAULT_CONCURRENCY
+
+    def __repr__(self) -> str:
+        return (
+            f"StoreOptions({urls.redact(self.root)!r}, storage_options={sorted(self.storage_options)}, "
+            f"filesystems={sorted(map(urls.redact, self.filesystems))}, policy={self.policy!r}, "
+            f"concurrency={self.concurrency}, bytes_in_flight={self.bytes_in_flight}, "
+            f"max_tries={self.max_tries}, retry_s={self.retry_s}, stall_s={self.stall_s})"
+        )

@@ -1,0 +1,227 @@
+"""The store: objects and byte ranges, with limits, retry and checks."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
+
+from slicedfs import url as urls
+from slicedfs.errors import MissingTileError
+from slicedfs.events import listened, watched
+from slicedfs.ranges import ByteRange
+from slicedfs.store.door import io_loop
+from slicedfs.store.limits import UNKNOWN_BYTES, Held
+from slicedfs.store.options import Reply, Request, StoreOptions
+from slicedfs.store.origins import Origins
+from slicedfs.store.readers import Reader
+from slicedfs.store.retry import CLOCK, Clock, GaveUpError
+
+__all__ = ["Store"]
+
+K = TypeVar("K")
+_NOTHING = Reply(b"", None, None)
+
+
+class Store:
+    """Reads objects through fsspec. Cheap to make; pickles as its options.
+
+    Its coroutines run on the I/O loop only: enter by :func:`slicedfs.store.run` or
+    :func:`slicedfs.store.run_async`. Filesystems are made on demand, and anew after fork.
+
+    Parameters
+    ----------
+    options
+        How to read.
+    clock
+        Time and chance of the retries, for tests.
+    """
+
+    def __init__(self, options: StoreOptions, clock: Clock = CLOCK) -> None:
+        self.options = options
+        self._clock = clock
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"Store({self.options!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Store, (self.options,))
+
+    async def read(self, request: Request, *, max_bytes: int | None = None) -> Reply:
+        """Read one object, or a range of it.
+
+        Parameters
+        ----------
+        request
+            What to read; an empty range costs no request.
+        max_bytes
+            Refuse whole objects that are larger (decoded); None: any size.
+
+        Raises
+        ------
+        MissingTileError
+            It does not exist, under any of the names that the URL may mean.
+        StoreError
+            It could not be read; attributes `status` and `tries` say more.
+        UrlPolicyError
+            The URL, or a redirect, leads where it may not lead.
+        MissingExtraError
+            The library for the protocol is not installed.
+        """
+        self._check_here()
+        if _is_empty(request.byte_range):
+            return _NOTHING
+        reader = await self._origins.reader(request.url, request.source)
+        held = await Held.take(_expected(request.byte_range, reader), self.options.bytes_in_flight)
+        try:
+            return await self._read(request, reader, max_bytes, held)
+        finally:
+            held.give()
+
+    async def fetch(
+        self,
+        requests: Iterable[tuple[K, Request]],
+        consume: Callable[[K, "Reply | MissingTileError"], Awaitable[None]],
+    ) -> None:
+        """Read `requests`, as they come, at most `concurrency` at a time, and hand each reply to `consume`.
+
+        The iterable is pulled from as workers get free. A MissingTileError is handed to `consume`, which may raise
+        it. The first error stops everything, waits until it has stopped, and is raised alone. Bytes count as in
+        flight until `consume` has returned.
+
+        Raises
+        ------
+        Exception
+            As :meth:`read`, and whatever `consume` or the iterable raise.
+        """
+        self._check_here()
+        waiting = iter(requests)
+        first = list(itertools.islice(waiting, self.options.workers))
+        if len(first) == 1:
+            await self._work(itertools.chain(first, waiting), consume)
+        elif first:
+            await _first_error_alone([self._work(itertools.chain([item], waiting), consume) for item in first])
+
+    async def _work(
+        self,
+        requests: Iterator[tuple[K, Request]],
+        consume: Callable[[K, "Reply | MissingTileError"], Awaitable[None]],
+    ) -> None:
+        for key, request in requests:
+            if _is_empty(request.byte_range):
+                await consume(key, _NOTHING)
+                continue
+            reader = await self._origins.reader(request.url, request.source)
+            held = await Held.take(_expected(request.byte_range, reader), self.options.bytes_in_flight)
+            try:
+                await consume(key, await self._read_or_miss(request, reader, held))
+            finally:
+                held.give()
+
+    async def _read_or_miss(self, request: Request, reader: Reader, held: Held) -> Reply | MissingTileError:
+        try:
+            return await self._read(request, reader, None, held)
+        except MissingTileError as error:
+            return error
+
+    async def _read(self, request: Request, reader: Reader, limit: int | None, held: Held) -> Reply:
+        """Read by the names that the URL may mean."""
+        keys = urls.key_candidates(request.url)
+        if len(keys) == 1:
+            reply = await self._by_name(request, reader, keys[0], limit)
+        else:
+            reply = await self._by_names(request, reader, keys, limit)
+        if isinstance(reply, GaveUpError):
+            raise self._origins.error(reply, request)
+        held.resize(len(reply.data))
+        if request.byte_range.is_whole:
+            reader.typical_bytes = len(reply.data)
+        return reply
+
+    async def _by_names(
+        self, request: Request, reader: Reader, keys: tuple[str, ...], limit: int | None
+    ) -> Reply | GaveUpError:
+        """Try the names in turn; while no name is known to be right, one request at a time finds out."""
+        if reader.is_settled():
+            return await self._in_turn(request, reader, keys, limit)
+        async with reader.finding:
+            if not reader.is_settled():  # the one before may have found out
+                try:
+                    return await self._in_turn(request, reader, keys, limit)
+                finally:
+                    reader.settle()
+        return await self._in_turn(request, reader, keys, limit)
+
+    async def _in_turn(
+        self, request: Request, reader: Reader, keys: tuple[str, ...], limit: int | None
+    ) -> Reply | GaveUpError:
+        """Try the name that was right last, then the others; where all are missing, report the first."""
+        failures: dict[int, GaveUpError] = {}
+        for form in sorted(range(len(keys)), key=lambda form: form != reader.form):
+            reply = await self._by_name(request, reader, keys[form], limit)
+            if isinstance(reply, Reply):
+                reader.form = form
+                return reply
+            if not reply.verdict.missing:
+                return reply
+            failures[form] = reply
+        return failures[0]
+
+    async def _by_name(self, request: Request, reader: Reader, key: str, limit: int | None) -> Reply | GaveUpError:
+        bound = self.options.workers
+
+        async def attempt() -> Reply:
+            await reader.slots.take(1, bound)
+            try:
+                reading = reader.read(key, request.source, request.byte_range, limit)
+                return await (watched(reading, request.url, request.byte_range) if listened() else reading)
+            finally:
+                reader.slots.give(1)
+
+        return await self._origins.tried(attempt, reader.max_tries)
+
+    def _check_here(self) -> None:
+        if asyncio.get_running_loop() is not io_loop():
+            raise RuntimeError("The store works on the I/O loop only; enter by slicedfs.store.run or run_async.")
+        if self._pid != os.getpid():  # filesystems of another process are bound to its threads and sockets
+            self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._origins = Origins(self.options, self._clock)
+
+
+async def _first_error_alone(coroutines: list[Coroutine[Any, Any, None]]) -> None:
+    """Await all; the first error cancels the rest, waits until they are gone, and is raised."""
+    failed: list[BaseException] = []  # in the order in which they failed
+
+    def keep(task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            failed.append(error)
+
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    for task in tasks:
+        task.add_done_callback(keep)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if failed:
+        raise failed[0]
+
+
+def _is_empty(want: ByteRange) -> bool:
+    """Say whether the range has no bytes; negative bounds are refused (servers read them as "the last n")."""
+    if want.start < 0 or (want.stop is not None and want.stop < 0):
+        raise ValueError(f"byte_range must not be negative, got {want}.")
+    return want.stop is not None and want.stop <= want.start
+
+
+def _expected(want: ByteRange, reader: Reader) -> int:
+    if want.stop is not None:
+        return want.stop - want.start
+    return UNKNOWN_BYTES if reader.typical_bytes is None else reader.typical_bytes
