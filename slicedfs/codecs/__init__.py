@@ -7,7 +7,8 @@
     registry.py   which codec: stated format, extension, first bytes; register(), entry points
     fit.py        the file's axes against the document's
     guard.py      foreign exceptions -> CodecError; size limits
-    npy.py  tiff.py (sparse.py, directories.py)  png.py  jpeg.py  extra.py   one format each (extra: imagecodecs')
+    npy.py  tiff.py (directories.py, planes.py, sparse.py)  png.py  jpeg.py  extra.py   one format each
+    (extra.py: JPEG2000, WEBP, JPEGXL, AVIF through imagecodecs)
 
 A codec for another format: write a class as npy.py's, add it to registry.py or offer it as an entry point.
 """
