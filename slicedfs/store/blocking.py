@@ -8,23 +8,18 @@ from typing import Any
 
 from slicedfs.ranges import ByteRange
 from slicedfs.store import replies
-from slicedfs.store.options import Reply
+from slicedfs.store.options import Ask, Reply
 
 __all__ = ["PathLocks", "PerThread", "read_cached", "read_plain"]
 
 
-def read_plain(
-    filesystem: Any,
-    path: str,
-    want: ByteRange,
-    limit: int | None,
-    lock: AbstractContextManager[Any] | None = None,
-) -> Reply:
-    """Read `want` of `path` by ``cat_file``, holding `lock`; blocks."""
+def read_plain(filesystem: Any, path: str, ask: Ask, lock: AbstractContextManager[Any] | None = None) -> Reply:
+    """Read what is asked of `path` by ``cat_file``, holding `lock`; blocks."""
+    want = ask.want
     with lock or nullcontext():
         if want.is_whole:
             data = bytes(filesystem.cat_file(path))
-            replies.check_size(len(data), limit)
+            replies.check_size(len(data), ask.limit)
             return Reply(data, len(data), None)
         data = bytes(filesystem.cat_file(path, start=want.start, end=want.stop))
         wanted = None if want.stop is None else want.stop - want.start
@@ -86,8 +81,8 @@ class PathLocks:
                 self._locks[path] = (lock, users - 1)
 
 
-def read_cached(filesystem: Any, path: str, want: ByteRange, limit: int | None, locks: PathLocks) -> Reply:
-    """Read `want` of `path` through a caching filesystem (simplecache, filecache, blockcache); blocks.
+def read_cached(filesystem: Any, path: str, ask: Ask, locks: PathLocks) -> Reply:
+    """Read what is asked of `path` through a caching filesystem (simplecache, filecache, blockcache); blocks.
 
     One reader of a path at a time, and by ``open``: a download under way already has its final name, so a second
     reader would get what is there so far, and the caches' ``cat_file`` differ in what they keep.
@@ -95,8 +90,8 @@ def read_cached(filesystem: Any, path: str, want: ByteRange, limit: int | None, 
     lock = locks.take(path)
     try:
         with lock, filesystem.open(path, "rb") as file:
-            data = bytes(file.read() if limit is None else file.read(limit + 1))
+            data = bytes(file.read() if ask.limit is None else file.read(ask.limit + 1))
     finally:
         locks.give(path)
-    replies.check_size(len(data), limit)
-    return Reply(replies.cut(want, data), len(data), None)
+    replies.check_size(len(data), ask.limit)
+    return Reply(replies.cut(ask.want, data), len(data), None)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
-__all__ = ["DECODE_THREADS", "IO_THREADS", "in_io_thread", "in_thread", "io_loop", "run", "run_async"]
+__all__ = ["DECODE_THREADS", "IO_THREADS", "in_io_thread", "in_thread", "io_loop", "run", "run_async", "wait_on_loop"]
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
@@ -92,6 +92,11 @@ async def in_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
 async def in_io_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
     """Await ``function(*args)`` in the I/O pool (32 threads); for calls that block."""
     return await _in_pool("slicedfs-io", IO_THREADS, lambda: function(*args))
+
+
+def wait_on_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Block a thread of the I/O pool until `coroutine` is done on the I/O loop."""
+    return asyncio.run_coroutine_threadsafe(coroutine, io_loop()).result()
 
 
 class _Job(Generic[T]):

@@ -22,7 +22,9 @@ _AGAIN_TYPES = frozenset({
     "ConnectionError", "Timeout", "ChunkedEncodingError", "ProxyError", "TransportError",
 })  # fmt: skip
 """Names, not classes, of exceptions that mean "try again": the libraries stay unimported."""
-_NEVER_TYPES = frozenset({"ClientSSLError", "InvalidURL", "SSLError", "ClientConnectorCertificateError"})
+_NEVER_TYPES = frozenset({
+    "ClientSSLError", "ClientConnectorCertificateError", "SSLError", "InvalidURL", "TooManyRedirects",
+})  # fmt: skip
 _DENIED_TYPES = frozenset({"NoCredentialsError", "PartialCredentialsError", "RefreshError", "DefaultCredentialsError"})
 _MISSING_TYPES = (FileNotFoundError, NotADirectoryError)
 _AGAIN_CODES = frozenset({"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "ServerBusy"})
@@ -60,13 +62,15 @@ def judge(error: Exception) -> Verdict:
     for link in _chain(error):  # aiohttp wraps what its resolver raises
         if isinstance(link, SlicedfsError):
             raise link
-    kinds = {kind.__name__ for kind in type(error).__mro__}
+    kinds = _kinds(error)
+    if any(_kinds(link) & _NEVER_TYPES for link in _chain(error)):
+        return Verdict(_text(error))
     if "ClientResponseError" in kinds and error.__cause__ is not None:
         return Verdict(f"not HTTP: {_text(error)}", again=True)  # aiohttp gives garbage the status 400
     status, code = status_of(error)
     if isinstance(error, _MISSING_TYPES):
         return Verdict(f"HTTP status {status}" if status else "", missing=True, status=status)
-    if status is not None and not kinds & (_NEVER_TYPES | _AGAIN_TYPES):
+    if status is not None and not kinds & _AGAIN_TYPES:
         return verdict_of_status(status, detail=code, wait_s=_retry_after(error))
     return _judge_kind(error, kinds)
 
@@ -74,14 +78,16 @@ def judge(error: Exception) -> Verdict:
 def _judge_kind(error: Exception, kinds: set[str]) -> Verdict:
     """Return what an exception without HTTP status says, by its types."""
     text = _text(error)
-    if kinds & _NEVER_TYPES:
-        return Verdict(text)
     if kinds & _DENIED_TYPES or isinstance(error, PermissionError):
         return Verdict(text, denied=True)
     if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
         return Verdict("no answer in time" + (f": {text}" if str(error) else ""), again=True)
     again = isinstance(error, ConnectionError) or bool(kinds & _AGAIN_TYPES)
     return Verdict(text, again=again, misused=isinstance(error, (TypeError, ValueError)))
+
+
+def _kinds(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def store_error(

@@ -3,9 +3,9 @@
 import os
 import stat
 
-from slicedfs.ranges import ByteRange
 from slicedfs.store import replies
-from slicedfs.store.options import Reply
+from slicedfs.store.door import wait_on_loop
+from slicedfs.store.options import Ask, Reply
 from slicedfs.store.retry import TryError, Verdict
 
 __all__ = ["read_file"]
@@ -14,8 +14,8 @@ _BLOCK = 1 << 30  # Linux reads at most 2 GiB at a time
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
-def read_file(path: str, want: ByteRange, limit: int | None) -> Reply:
-    """Read `want` of the file at `path`; blocks.
+def read_file(path: str, ask: Ask) -> Reply:
+    """Read part of the file at `path`; blocks, and not on the I/O loop's thread.
 
     Raises
     ------
@@ -25,6 +25,7 @@ def read_file(path: str, want: ByteRange, limit: int | None) -> Reply:
     OSError
         As the system says.
     """
+    want = ask.want
     descriptor = os.open(path, _FLAGS)  # O_NONBLOCK: opening a FIFO must not wait for a writer
     try:
         status = os.fstat(descriptor)
@@ -32,7 +33,8 @@ def read_file(path: str, want: ByteRange, limit: int | None) -> Reply:
             raise TryError(Verdict(f"it is {_kind(status.st_mode)}, not a file"))
         size = status.st_size
         if want.is_whole:
-            replies.check_size(size, limit)
+            replies.check_size(size, ask.limit)
+            wait_on_loop(ask.expect(size))
         replies.check_start(want, size)
         stop = size if want.stop is None else min(want.stop, size)
         data = _read(descriptor, want.start, stop - want.start)

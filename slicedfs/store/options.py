@@ -1,6 +1,6 @@
 """What is asked of the store, what it gives back, and how it may behave. Values, no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from slicedfs import url as urls
 from slicedfs.policy import UrlPolicy
 from slicedfs.ranges import WHOLE, ByteRange
 
-__all__ = ["DEFAULT_CONCURRENCY", "Reply", "Request", "StoreOptions"]
+__all__ = ["DEFAULT_CONCURRENCY", "Ask", "Reply", "Request", "StoreOptions"]
 
 DEFAULT_CONCURRENCY = 64
 """Requests at a time to one origin where the user gives no number."""
@@ -24,6 +24,10 @@ class Request(NamedTuple):
     source: str | None = None
     """URL of the document that refers to the object, for the policy; None: the user named it."""
 
+    def __repr__(self) -> str:
+        source = None if self.source is None else urls.redact(self.source)
+        return f"Request({urls.redact(self.url)!r}, {self.byte_range!r}, source={source!r})"
+
 
 class Reply(NamedTuple):
     """Bytes as asked for; fewer only where the object ends inside the range."""
@@ -34,6 +38,24 @@ class Reply(NamedTuple):
     """Size of the whole object in bytes; None where the filesystem does not tell."""
     etag: str | None
     """What changes when the object changes (ETag, generation, inode and mtime); None where unknown."""
+
+
+class Ask(NamedTuple):
+    """What a reader is asked for, inside the store."""
+
+    want: ByteRange
+    """Bytes wanted; not empty."""
+    source: str | None = None
+    """URL of the document that refers to the object, as in Request."""
+    limit: int | None = None
+    """Whole objects that are larger are refused; None: any size."""
+    grow: Callable[[int], Awaitable[None]] | None = None
+    """To be awaited on the I/O loop, with the size of a body, before the body is read; None: nobody counts."""
+
+    async def expect(self, size: int | None) -> None:
+        """Wait until there is room for a body of `size` bytes; None: not known."""
+        if size is not None and self.grow is not None:
+            await self.grow(size)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -67,6 +89,12 @@ class StoreOptions:
                 raise TypeError(f"{name} must be a dict, got a {type(value).__name__}.")
             # A plain dict of our own: later changes by the caller do not matter, and it pickles.
             object.__setattr__(self, name, dict(value or {}))
+        for key, given in self.filesystems.items():
+            if not isinstance(given, Mapping) and not hasattr(given, "cat_file"):
+                raise TypeError(
+                    f"filesystems[{urls.redact(key)!r}] must be a dict of options or an fsspec filesystem, "
+                    f"got a {type(given).__name__}."
+                )
         for name in ("concurrency", "bytes_in_flight", "max_tries"):
             value = getattr(self, name)
             if value is None and name == "concurrency":

@@ -87,13 +87,13 @@ class Origins:
         if source is not None:
             options.policy.check(url, source)
         slots = limits.slots(urls.origin(url), options.workers)
-        if urls.is_local(url) and not urls.is_chained(url):
+        ours = isinstance(choice.given, Mapping)
+        if ours and urls.is_local(url) and not urls.is_chained(url):
             return Reader(local_read, slots, options.max_tries)
         filesystem = await self._filesystem(url, choice, guard)
         if is_web(filesystem):
             web = Web(filesystem, self._redirected, options.policy, options.stall_s)
-            return Reader(web.read, slots, options.max_tries)
-        ours = isinstance(choice.given, Mapping)
+            return Reader(web.read, slots, options.max_tries, by_url=True)
         max_tries = min(2, options.max_tries) if tries_itself(filesystem, ours=ours) else options.max_tries
         return Reader(read_of(filesystem, url, options), slots, max_tries)
 

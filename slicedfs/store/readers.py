@@ -8,16 +8,15 @@ from threading import Lock
 from typing import Any
 
 from slicedfs import url as urls
-from slicedfs.ranges import ByteRange
 from slicedfs.store import blocking, local, remote
 from slicedfs.store.door import in_io_thread
 from slicedfs.store.limits import Budget
-from slicedfs.store.options import Reply, StoreOptions
+from slicedfs.store.options import Ask, Reply, StoreOptions
 
 __all__ = ["ReadOne", "Reader", "is_web", "local_read", "read_of", "tries_itself"]
 
-ReadOne = Callable[[str, "str | None", ByteRange, "int | None"], Awaitable[Reply]]
-"""(key, source, range wanted, limit of a whole body) -> reply; one try."""
+ReadOne = Callable[[str, Ask], Awaitable[Reply]]
+"""(key, what is asked of it) -> reply; one try."""
 
 _ARCHIVES = frozenset({"ZipFileSystem", "TarFileSystem", "LibArchiveFileSystem"})
 _ONE_THREAD = frozenset({"FTPFileSystem", "SFTPFileSystem", "SMBFileSystem"})
@@ -34,6 +33,8 @@ class Reader:
     """Requests under way to the origin."""
     max_tries: int
     """Tries of one request."""
+    by_url: bool = False
+    """Keys are URLs, so that there is only one name: http."""
     typical_bytes: int | None = None
     """Size of the whole object read last: the best guess at the next one's."""
     form: int | None = None
@@ -60,9 +61,9 @@ def is_web(filesystem: Any) -> bool:
     return getattr(type(filesystem), "_cat_file", None) is HTTPFileSystem._cat_file
 
 
-async def local_read(key: str, _: str | None, want: ByteRange, limit: int | None) -> Reply:
+async def local_read(key: str, ask: Ask) -> Reply:
     """Read local files; a ReadOne."""
-    return await in_io_thread(local.read_file, key, want, limit)
+    return await in_io_thread(local.read_file, key, ask)
 
 
 def tries_itself(filesystem: Any, *, ours: bool) -> bool:
@@ -107,20 +108,18 @@ def _async(filesystem: Any, kinds: set[str], options: StoreOptions) -> ReadOne:
 
 
 def _timed(
-    function: Callable[[Any, str, ByteRange, "int | None", float], Awaitable[Reply]],
-    filesystem: Any,
-    options: StoreOptions,
+    function: Callable[[Any, str, Ask, float], Awaitable[Reply]], filesystem: Any, options: StoreOptions
 ) -> ReadOne:
-    async def read(key: str, _: str | None, want: ByteRange, limit: int | None) -> Reply:
-        try_s = options.retry_s if want.stop is None else 2 * options.stall_s
-        return await function(filesystem, key, want, limit, try_s)
+    async def read(key: str, ask: Ask) -> Reply:
+        try_s = options.retry_s if ask.want.stop is None else 2 * options.stall_s
+        return await function(filesystem, key, ask, try_s)
 
     return read
 
 
 def _plain(filesystem: Any, lock: AbstractContextManager[Any] | None) -> ReadOne:
-    async def read(key: str, _: str | None, want: ByteRange, limit: int | None) -> Reply:
-        return await in_io_thread(blocking.read_plain, filesystem, key, want, limit, lock)
+    async def read(key: str, ask: Ask) -> Reply:
+        return await in_io_thread(blocking.read_plain, filesystem, key, ask, lock)
 
     return read
 
@@ -132,11 +131,11 @@ def _per_thread(filesystem: Any) -> ReadOne:
 
     twins = blocking.PerThread(twin)
 
-    def read_here(key: str, want: ByteRange, limit: int | None) -> Reply:
-        return blocking.read_plain(twins.get(), key, want, limit)
+    def read_here(key: str, ask: Ask) -> Reply:
+        return blocking.read_plain(twins.get(), key, ask)
 
-    async def read(key: str, _: str | None, want: ByteRange, limit: int | None) -> Reply:
-        return await in_io_thread(read_here, key, want, limit)
+    async def read(key: str, ask: Ask) -> Reply:
+        return await in_io_thread(read_here, key, ask)
 
     return read
 
@@ -146,8 +145,8 @@ def _cached(filesystem: Any, url: str) -> ReadOne:
     # A cache takes the paths of what it caches; its target's protocol is the head's.
     head_scheme = urls.scheme(url)
 
-    async def read(key: str, _: str | None, want: ByteRange, limit: int | None) -> Reply:
+    async def read(key: str, ask: Ask) -> Reply:
         path = key if head_scheme in ("http", "https") else filesystem._strip_protocol(f"{head_scheme}://{key}")
-        return await in_io_thread(blocking.read_cached, filesystem, path, want, limit, locks)
+        return await in_io_thread(blocking.read_cached, filesystem, path, ask, locks)
 
     return read

@@ -8,7 +8,7 @@ from slicedfs.ranges import ByteRange
 from slicedfs.store import replies
 from slicedfs.store.blocking import checked
 from slicedfs.store.failures import status_of
-from slicedfs.store.options import Reply
+from slicedfs.store.options import Ask, Reply
 from slicedfs.store.retry import TryError, Verdict
 
 __all__ = ["is_plain_gcs", "read_any", "read_gcs", "read_s3"]
@@ -19,11 +19,12 @@ T = TypeVar("T")
 _SLOWEST_BYTES_PER_S = 64 << 10
 
 
-async def read_any(filesystem: Any, path: str, want: ByteRange, limit: int | None, try_s: float) -> Reply:
-    """Read `want` of `path` by ``_cat_file``, at most about `try_s` seconds; one try."""
+async def read_any(filesystem: Any, path: str, ask: Ask, try_s: float) -> Reply:
+    """Read what is asked of `path` by ``_cat_file``, at most about `try_s` seconds; one try."""
+    want = ask.want
     if want.is_whole:
         data = bytes(await _within(filesystem._cat_file(path), try_s, None))
-        replies.check_size(len(data), limit)
+        replies.check_size(len(data), ask.limit)
         return Reply(data, len(data), None)
     try:
         call = filesystem._cat_file(path, start=want.start, end=want.stop)
@@ -45,35 +46,38 @@ async def _within(call: Awaitable[T], try_s: float, want: ByteRange | None) -> T
         return await call
 
 
-async def read_s3(filesystem: Any, path: str, want: ByteRange, limit: int | None, try_s: float) -> Reply:
-    """Read `want` of ``bucket/key`` by s3fs' get_object, whose reply says what it holds; one try.
+async def read_s3(filesystem: Any, path: str, ask: Ask, try_s: float) -> Reply:
+    """Read what is asked of ``bucket/key`` by s3fs' get_object, whose reply says what it holds; one try.
 
     ``_cat_file`` would ask for the size of a whole object first, and drop the ETag and the range.
     """
 
     async def exchange(asked: ByteRange) -> Reply:
-        raw = await _within(_s3_raw(filesystem, path, asked, replies.fallback_limit(want, limit)), try_s, want)
-        return replies.taken(raw, want, limit=limit, name=path)
+        raw = await _s3_raw(filesystem, path, asked, ask, try_s)
+        return replies.taken(raw, ask.want, limit=ask.limit, name=path)
 
     try:
-        return await replies.or_whole(exchange, want)
+        return await replies.or_whole(exchange, ask.want)
     except OSError as error:
-        if want.start == 0 and _s3_size(error) == "0":
+        if ask.want.start == 0 and _s3_size(error) == "0":
             return Reply(b"", 0, None)
         raise
 
 
-async def _s3_raw(filesystem: Any, path: str, asked: ByteRange, limit: int | None) -> replies.Raw:
+async def _s3_raw(filesystem: Any, path: str, asked: ByteRange, ask: Ask, try_s: float) -> replies.Raw:
     bucket, key, version = filesystem.split_path(path)
     options = {} if asked.is_whole else {"Range": replies.range_header(asked)}
     if version:
         options["VersionId"] = version
-    response = await filesystem._call_s3("get_object", Bucket=bucket, Key=key, **options)
+    call = filesystem._call_s3("get_object", Bucket=bucket, Key=key, **options)
+    response = await _within(call, try_s, None)
     status, size = response["ResponseMetadata"]["HTTPStatusCode"], response.get("ContentLength")
     body = response["Body"]
     try:
-        replies.check_size(size, limit if status == _OK else None)
-        data = bytes(await body.read())
+        if status == _OK:
+            replies.check_size(size, replies.fallback_limit(ask.want, ask.limit))
+            await ask.expect(size)
+        data = bytes(await _within(body.read(), try_s, ask.want if status == _PARTIAL else ByteRange(0, size)))
     finally:
         body.close()
     if size is not None and len(data) != size:
@@ -94,8 +98,8 @@ def is_plain_gcs(filesystem: Any) -> bool:
     return kind._cat_file.__module__ == "gcsfs.core" and hasattr(kind._request, "__wrapped__")
 
 
-async def read_gcs(filesystem: Any, path: str, want: ByteRange, limit: int | None, try_s: float) -> Reply:
-    """Read `want` of ``bucket/key`` by one request of gcsfs, without its six tries (33 s); one try."""
+async def read_gcs(filesystem: Any, path: str, ask: Ask, try_s: float) -> Reply:
+    """Read what is asked of ``bucket/key`` by one request of gcsfs, without its six tries (33 s); one try."""
     once = type(filesystem)._request.__wrapped__
 
     async def exchange(asked: ByteRange) -> Reply:
@@ -104,18 +108,18 @@ async def read_gcs(filesystem: Any, path: str, want: ByteRange, limit: int | Non
         if not asked.is_whole:
             headers["Range"] = replies.range_header(asked)
         call = once(filesystem, "GET", filesystem.url(path), headers=headers)
-        status, told, _, data = await _within(call, try_s, want)
+        status, told, _, data = await _within(call, try_s, ask.want)
         if status == _PARTIAL and _encoding(told.get("Content-Encoding")):
             raise replies.EncodingError("the reply to a range is encoded")  # and gcsfs' session has decoded it
         etag = told.get("x-goog-generation") or told.get("ETag")
         raw = replies.Raw(status, bytes(data), replies.content_range(told.get("Content-Range")), "", etag)
-        replies.check_size(len(raw.data), replies.fallback_limit(want, limit) if status == _OK else None)
-        return replies.taken(raw, want, limit=limit, name=path)
+        replies.check_size(len(raw.data), replies.fallback_limit(ask.want, ask.limit) if status == _OK else None)
+        return replies.taken(raw, ask.want, limit=ask.limit, name=path)
 
     try:
-        return await replies.or_whole(exchange, want)
+        return await replies.or_whole(exchange, ask.want)
     except Exception as error:
-        if want.start > 0 or status_of(error)[0] != _PAST_END:
+        if ask.want.start > 0 or status_of(error)[0] != _PAST_END:
             raise
         return Reply(b"", 0, None)
 

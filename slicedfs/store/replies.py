@@ -22,10 +22,10 @@ __all__ = [
     "check_start",
     "content_range",
     "cut",
+    "decoded",
     "error_code",
     "fallback_limit",
     "or_whole",
-    "decoded",
     "partial",
     "past_end",
     "range_header",
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*", re.IGNORECASE)
+_PAGE_NAME = re.compile(r"\.html?(?:[?#]|$)", re.IGNORECASE)
 _ZLIB_WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}  # RFC 9110 8.4.1; 47: zlib or gzip, by its header
 
 _OK, _PARTIAL = 200, 206
@@ -91,7 +92,7 @@ async def or_whole(exchange: Callable[[ByteRange], Awaitable[Reply]], asked: Byt
 def taken(raw: Raw, want: ByteRange, *, limit: int | None, name: str) -> Reply:
     """Return what is wanted out of what a server answered.
 
-    `limit` bounds whole bodies, decoded; `name` is the object's, by which a web page may be what is wanted.
+    `limit` bounds whole bodies, decoded; `name` is the object's, or its URL: a web page may be what is wanted.
 
     Raises
     ------
@@ -153,6 +154,8 @@ def partial(want: ByteRange, data: bytes, told: ContentRange | None) -> bytes:
         if length is None or len(data) != length:
             raise _wrong(f"the reply has {len(data)} bytes and does not say which, {length} were asked for")
         return data
+    if told.size is not None:
+        check_start(want, told.size)  # some send an empty reply
     if told.start != want.start:
         raise _wrong(f"the reply starts at byte {told.start} instead of {want.start}")
     if len(data) != told.stop - told.start:
@@ -245,7 +248,7 @@ def _refuse_page(data: bytes, name: str) -> None:
     start = data[:_PEEK].lstrip().lower()
     if not start.startswith(b"<"):
         return
-    if start.startswith((b"<!doctype html", b"<html")) and not name.lower().endswith((".html", ".htm")):
+    if start.startswith((b"<!doctype html", b"<html")) and not _PAGE_NAME.search(name):
         quoted = " ".join(data[:80].decode("utf-8", "replace").split())
         raise TryError(Verdict(f"the server sent a web page ({quoted!r})"))
     code = error_code(data) if b"<error>" in start else ""

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from slicedfs import url as urls
 from slicedfs.errors import MissingTileError
@@ -12,7 +12,7 @@ from slicedfs.events import listened, watched
 from slicedfs.ranges import ByteRange
 from slicedfs.store.door import io_loop
 from slicedfs.store.limits import UNKNOWN_BYTES, Held
-from slicedfs.store.options import Reply, Request, StoreOptions
+from slicedfs.store.options import Ask, Reply, Request, StoreOptions
 from slicedfs.store.origins import Origins
 from slicedfs.store.readers import Reader
 from slicedfs.store.retry import CLOCK, Clock, GaveUpError
@@ -127,59 +127,54 @@ class Store:
 
     async def _read(self, request: Request, reader: Reader, limit: int | None, held: Held) -> Reply:
         """Read by the names that the URL may mean."""
-        keys = urls.key_candidates(request.url)
-        if len(keys) == 1:
-            reply = await self._by_name(request, reader, keys[0], limit)
-        else:
-            reply = await self._by_names(request, reader, keys, limit)
+        keys = (request.url,) if reader.by_url else urls.key_candidates(request.url)
+        ask = Ask(request.byte_range, request.source, limit, held.grow)
+        one = _One(request, reader, ask)
+        reply = await (self._by_name(one, keys[0]) if len(keys) == 1 else self._by_names(one, keys))
         if isinstance(reply, GaveUpError):
             raise self._origins.error(reply, request)
-        held.resize(len(reply.data))
+        held.settle(len(reply.data))
         if request.byte_range.is_whole:
             reader.typical_bytes = len(reply.data)
         return reply
 
-    async def _by_names(
-        self, request: Request, reader: Reader, keys: tuple[str, ...], limit: int | None
-    ) -> Reply | GaveUpError:
+    async def _by_names(self, one: "_One", keys: tuple[str, ...]) -> Reply | GaveUpError:
         """Try the names in turn; while no name is known to be right, one request at a time finds out."""
-        if reader.is_settled():
-            return await self._in_turn(request, reader, keys, limit)
-        async with reader.finding:
-            if not reader.is_settled():  # the one before may have found out
+        if one.reader.is_settled():
+            return await self._in_turn(one, keys)
+        async with one.reader.finding:
+            if not one.reader.is_settled():  # the one before may have found out
                 try:
-                    return await self._in_turn(request, reader, keys, limit)
+                    return await self._in_turn(one, keys)
                 finally:
-                    reader.settle()
-        return await self._in_turn(request, reader, keys, limit)
+                    one.reader.settle()
+        return await self._in_turn(one, keys)
 
-    async def _in_turn(
-        self, request: Request, reader: Reader, keys: tuple[str, ...], limit: int | None
-    ) -> Reply | GaveUpError:
+    async def _in_turn(self, one: "_One", keys: tuple[str, ...]) -> Reply | GaveUpError:
         """Try the name that was right last, then the others; where all are missing, report the first."""
         failures: dict[int, GaveUpError] = {}
-        for form in sorted(range(len(keys)), key=lambda form: form != reader.form):
-            reply = await self._by_name(request, reader, keys[form], limit)
+        for form in sorted(range(len(keys)), key=lambda form: form != one.reader.form):
+            reply = await self._by_name(one, keys[form])
             if isinstance(reply, Reply):
-                reader.form = form
+                one.reader.form = form
                 return reply
             if not reply.verdict.missing:
                 return reply
             failures[form] = reply
         return failures[0]
 
-    async def _by_name(self, request: Request, reader: Reader, key: str, limit: int | None) -> Reply | GaveUpError:
-        bound = self.options.workers
+    async def _by_name(self, one: "_One", key: str) -> Reply | GaveUpError:
+        slots, bound = one.reader.slots, self.options.workers
 
         async def attempt() -> Reply:
-            await reader.slots.take(1, bound)
+            await slots.take(1, bound)
             try:
-                reading = reader.read(key, request.source, request.byte_range, limit)
-                return await (watched(reading, request.url, request.byte_range) if listened() else reading)
+                reading = one.reader.read(key, one.ask)
+                return await (watched(reading, one.request.url, one.ask.want) if listened() else reading)
             finally:
-                reader.slots.give(1)
+                slots.give(1)
 
-        return await self._origins.tried(attempt, reader.max_tries)
+        return await self._origins.tried(attempt, one.reader.max_tries)
 
     def _check_here(self) -> None:
         if asyncio.get_running_loop() is not io_loop():
@@ -190,6 +185,14 @@ class Store:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._origins = Origins(self.options, self._clock)
+
+
+class _One(NamedTuple):
+    """One request under way."""
+
+    request: Request
+    reader: Reader
+    ask: Ask
 
 
 async def _first_error_alone(coroutines: list[Coroutine[Any, Any, None]]) -> None:

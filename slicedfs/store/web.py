@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin
 
 from slicedfs import url as urls
@@ -17,7 +17,7 @@ from slicedfs.policy import UrlPolicy
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import replies
 from slicedfs.store.failures import verdict_of_status
-from slicedfs.store.options import Reply
+from slicedfs.store.options import Ask, Reply
 from slicedfs.store.replies import EncodingError
 from slicedfs.store.retry import TryError, Verdict
 
@@ -33,6 +33,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OK, _PARTIAL, _PAST_END = 200, 206, 416
 _SLOWEST_BYTES_PER_S = 1024
 _PEEK = 2048
+_PART_FACTOR, _PART_EXTRA = 4, 1 << 20
 _URL_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
@@ -98,8 +99,8 @@ class Web:
     no_ranges: bool = False
     """The server was seen to ignore ranges: it is asked for whole objects at once."""
 
-    async def read(self, url: str, source: str | None, want: ByteRange, limit: int | None) -> Reply:
-        """Read `want` of `url`, checked; one try.
+    async def read(self, url: str, ask: Ask) -> Reply:
+        """Read what is asked of `url`, checked; one try.
 
         Raises
         ------
@@ -110,51 +111,53 @@ class Web:
         """
 
         async def exchange(asked: ByteRange) -> Reply:
-            return await self._exchange(_Ask(url, source, want, asked, limit))
+            return await self._exchange(url, ask, asked)
 
-        return await replies.or_whole(exchange, WHOLE if self.no_ranges else want)
+        return await replies.or_whole(exchange, WHOLE if self.no_ranges else ask.want)
 
-    async def _exchange(self, ask: "_Ask") -> Reply:
-        response, decodes = await self._request(ask)
+    async def _exchange(self, url: str, ask: Ask, asked: ByteRange) -> Reply:
+        response, decodes = await self._request(url, ask.source, asked)
         try:
             if response.status == _PAST_END:
                 return _past_end(response, ask.want)
             if response.status not in (_OK, _PARTIAL):
                 raise await _refusal(response)
             raw = await self._raw(response, ask, decodes=decodes)
-            reply = replies.taken(raw, ask.want, limit=ask.limit, name=urls.name(ask.url))
+            reply = replies.taken(raw, ask.want, limit=ask.limit, name=url)
         finally:
             response.release()
-        if not ask.asked.is_whole and raw.status == _OK and response.headers.get("Accept-Ranges", "none") == "none":
+        if not asked.is_whole and raw.status == _OK and response.headers.get("Accept-Ranges", "none") == "none":
             self.no_ranges = True
         return reply
 
-    async def _raw(self, response: "aiohttp.ClientResponse", ask: "_Ask", *, decodes: bool) -> replies.Raw:
+    async def _raw(self, response: "aiohttp.ClientResponse", ask: Ask, *, decodes: bool) -> replies.Raw:
         """Read the body; `decodes`: the session undoes Content-Encoding by itself."""
         encoding = _encoding(response)
         is_part = response.status == _PARTIAL
         if is_part and decodes and encoding:  # it would take the part for a whole
             raise EncodingError("the reply to a range is encoded")
-        cap = None if is_part else replies.fallback_limit(ask.want, ask.limit)
+        cap = _part_limit(ask.want) if is_part else replies.fallback_limit(ask.want, ask.limit)
         replies.check_size(response.content_length, cap)
+        if not is_part:
+            await ask.expect(response.content_length)
         data = await _body(response, cap, self.stall_s)
         told = replies.content_range(response.headers.get("Content-Range"))
         etag = response.headers.get("ETag") or response.headers.get("Last-Modified")
         return replies.Raw(response.status, data, told, "" if decodes else encoding, etag)
 
-    async def _request(self, ask: "_Ask") -> tuple["aiohttp.ClientResponse", bool]:
+    async def _request(self, url: str, source: str | None, asked: ByteRange) -> tuple["aiohttp.ClientResponse", bool]:
         """Return (the first response that is no redirect, whether its session decodes bodies)."""
-        target, filesystem = ask.url, self.filesystem
+        target, filesystem = url, self.filesystem
         for _ in range(_MAX_REDIRECTS + 1):
             session = await filesystem.set_session()
             options = {**filesystem.kwargs, "allow_redirects": False}
-            options["headers"] = _headers(options.get("headers"), ask.asked)
+            options["headers"] = _headers(options.get("headers"), asked)
             response = cast("aiohttp.ClientResponse", await session.get(_wire_url(filesystem, target), **options))
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
                 return response, session.auto_decompress
             response.release()
-            hop, target = target, self.redirect(target, location, ask.source)
+            hop, target = target, self.redirect(target, location, source)
             filesystem = await self.redirected(target, hop)
         raise TryError(Verdict(f"more than {_MAX_REDIRECTS} redirects"))
 
@@ -178,14 +181,9 @@ class Web:
         return target
 
 
-class _Ask(NamedTuple):
-    """One request to a server."""
-
-    url: str
-    source: str | None
-    want: ByteRange  # what the caller gets
-    asked: ByteRange  # what the server is asked for: `want`, or everything
-    limit: int | None
+def _part_limit(want: ByteRange) -> int | None:
+    """Return how many bytes may come for a range: a little more than asked for is cut off, endless replies are not."""
+    return None if want.stop is None else _PART_FACTOR * (want.stop - want.start) + _PART_EXTRA
 
 
 def _headers(given: Any, asked: ByteRange) -> "Mapping[str, str]":

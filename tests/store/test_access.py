@@ -147,6 +147,7 @@ def test_repr_shows_names_only() -> None:
         ({"stall_s": float("nan")}, ValueError, "stall_s must be seconds > 0, got nan"),
         ({"storage_options": "anon"}, TypeError, "storage_options must be a dict, got a str"),
         ({"filesystems": ["s3"]}, TypeError, "filesystems must be a dict, got a list"),
+        ({"filesystems": {"s3": "anon"}}, TypeError, r"filesystems\['s3'\] must be a dict of options .*, got a str"),
     ],
 )
 def test_bad_options(bad: dict[str, Any], error: type[Exception], text: str) -> None:

@@ -4,12 +4,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from slicedfs.errors import MissingTileError, StoreError
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import Reply, Request, Store, StoreOptions, run
+from slicedfs.testing import RecordingFileSystem
 from slicedfs.url import canonical
 
 DATA = bytes(range(256)) * 4
@@ -108,3 +110,13 @@ def test_etag_changes_with_the_file(tmp_path: Path, read: Callable[..., Reply]) 
     (tmp_path / "new.bin").replace(path)
     assert first == same
     assert read(path).etag != first
+
+
+def test_filesystem_of_the_user(tmp_path: Path) -> None:
+    """A filesystem given for "file" is used in place of reading directly."""
+    fs = RecordingFileSystem(name=uuid4().hex)
+    fs.files[str(tmp_path / "t.bin")] = b"theirs"
+    root = canonical(tmp_path / "m.json")
+    store = Store(StoreOptions(root, {}, {"file": fs}))
+    assert run(store.read, Request(canonical(tmp_path / "t.bin"), source=root)).data == b"theirs"
+    fs.reset()

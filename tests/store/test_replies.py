@@ -107,6 +107,12 @@ def test_cut(want: ByteRange) -> None:
     assert cut(want, DATA) == DATA[want.start : want.stop]
 
 
+def test_empty_partial_reply_past_the_end() -> None:
+    """An empty reply at the end of the object is what some send for a range past it: a final failure."""
+    with pytest.raises(TryError, match=r"byte 100 is past the end of 100 bytes"):
+        partial(ByteRange(100, 110), b"", ContentRange(100, 100, 100))
+
+
 def test_cut_past_the_end() -> None:
     """A range that begins at the end or later is a final failure, as status 416 is."""
     with pytest.raises(TryError, match="byte 100 is past the end of 100 bytes") as caught:

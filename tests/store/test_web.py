@@ -257,6 +257,19 @@ def test_gzip_bomb(server: FaultServer) -> None:
         run(_read_at_most, store_of(server), Request(f"{server.url}/bomb/x"), 1_000_000)
 
 
+def test_endless_reply_to_a_range(server: FaultServer) -> None:
+    """A reply to a range that does not end is cut off."""
+
+    async def endless(x: Exchange) -> None:
+        await x.head(206, None, Transfer_Encoding="chunked", Content_Range="bytes 100-199/262144")
+        while True:
+            await x.send(b"10000\r\n" + bytes(65536) + b"\r\n")
+
+    server.modes["endless"] = endless
+    with pytest.raises(StoreError, match=r"more than the 1048976 that are allowed \(bytes 100-199, 1 try\)"):
+        run(store_of(server).read, Request(f"{server.url}/endless/x", SPAN))
+
+
 def test_huge_whole_in_place_of_a_range(server: FaultServer) -> None:
     """A server that ignores ranges is not allowed to send a terabyte for 100 bytes."""
 
@@ -267,6 +280,20 @@ def test_huge_whole_in_place_of_a_range(server: FaultServer) -> None:
     server.modes["huge"] = huge
     with pytest.raises(StoreError, match=r"it has 1099511627776 bytes, more than the 268435456 that are allowed"):
         run(store_of(server).read, Request(f"{server.url}/huge/x", SPAN))
+
+
+def test_empty_object(server: FaultServer) -> None:
+    """A range from the start of an empty object, which servers refuse, is empty; one further on is an error."""
+
+    async def empty(x: Exchange) -> None:
+        await (x.reply(200) if x.seen.byte_range is None else x.reply(416, Content_Range="bytes */0"))
+
+    server.modes["empty"] = empty
+    store = store_of(server)
+    for span in (WHOLE, ByteRange(0, 16)):
+        assert run(store.read, Request(f"{server.url}/empty/x", span)) == Reply(b"", 0, None)
+    with pytest.raises(StoreError, match=r"byte 1 is past the end of 0 bytes"):
+        run(store.read, Request(f"{server.url}/empty/x", ByteRange(1, 16)))
 
 
 def test_version_of_an_object(server: FaultServer) -> None:
