@@ -7,7 +7,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,8 +50,15 @@ def _expected() -> tuple[type[Exception], ...]:
     return (SlicedfsError, OSError, ValueError, KeyError, TypeError, ImportError, IndexError, MemoryError)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="slicedfs", description="Tiled image sets in buckets as lazy arrays.")
+    parser = _Parser(prog="slicedfs", description="Tiled image sets in buckets as lazy arrays.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     info = _command(commands, "info", _info, "say what a document is")
     info.add_argument("--group", help="path of a member, as primary/fov_001")
@@ -59,10 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     ls.add_argument("--select", help="glob pattern on paths, as 'primary/fov_0*'")
     explain = _command(commands, "explain", _explain, "tell what a selection would request")
     explain.add_argument("--group", help="path of a member, as primary/fov_001")
-    for kind in ("isel", "sel"):
+    for kind, number in (("isel", int), ("sel", float)):
         help_ = f"what to select as {kind}: DIM=VALUE or DIM=START:STOP; may be repeated"
-        explain.add_argument(f"--{kind}", action="append", default=[], metavar="DIM=…", help=help_)
+        read = partial(_range, number)
+        explain.add_argument(f"--{kind}", type=read, action="append", default=[], metavar="DIM=…", help=help_)
     version = commands.add_parser("version", help="print the version")
+    version.add_argument("--json", action="store_true", help="print JSON")
     version.set_defaults(command=_version)
     return parser
 
@@ -74,6 +84,7 @@ def _command(commands: Any, name: str, function: Callable[..., None], help_: str
     parser.add_argument(
         "-o",
         "--option",
+        type=_pair,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -131,38 +142,40 @@ def _ls(arguments: argparse.Namespace) -> None:
 def _explain(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from slicedfs.explain import explain
+    from slicedfs import explain  # from slicedfs.explain it would leave the module in the function's place
     from slicedfs.node import TileSet
 
     node = _node(arguments)
     if not isinstance(node, TileSet):
-        raise TypeError(f"{node.url} is a {node.kind}; name one of its tile sets by --group: {', '.join(node)}")
+        raise TypeError(f"{node.url} is {node.document.noun}; name one of its tile sets by --group: {', '.join(node)}")
     plan = explain(_selected(node.to_dataarray(), arguments))
     print(json.dumps(asdict(plan)) if arguments.json else plan)
 
 
 def _selected(array: "xr.DataArray", arguments: argparse.Namespace) -> "xr.DataArray":
-    array = array.isel({name: _range(text, int) for name, text in _pairs(arguments.isel, "--isel")})
-    for name, text in _pairs(arguments.sel, "--sel"):
-        wanted = _range(text, float)
+    array = array.isel(dict(arguments.isel))
+    for name, wanted in arguments.sel:
         array = array.sel({name: wanted}) if isinstance(wanted, slice) else array.sel({name: wanted}, method="nearest")
     return array
 
 
-def _range(text: str, number: Callable[[str], Any]) -> Any:
+def _range(number: Callable[[str], Any], text: str) -> tuple[str, Any]:
+    """Read DIM=VALUE or DIM=START:STOP[:STEP]."""
+    name, value = _pair(text)
     try:
-        parts = [number(part) if part else None for part in text.split(":")]
-    except ValueError:
-        raise ValueError(f"a selection is VALUE or START:STOP[:STEP], got {text!r}") from None
-    return slice(*parts) if len(parts) > 1 else parts[0]
+        parts = [number(part) if part else None for part in value.split(":")]
+        return name, slice(*parts) if len(parts) > 1 else parts[0]
+    except (ValueError, TypeError):
+        kind = "integers" if number is int else "numbers"
+        raise argparse.ArgumentTypeError(f"needs DIM=VALUE or DIM=START:STOP[:STEP] in {kind}, got {text!r}") from None
 
 
-def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in texts]
-    for name, equals, value in pairs:
-        if not (name and equals and value):
-            raise ValueError(f"{option} needs NAME=VALUE, got {name + equals + value!r}")
-    return [(name, value) for name, _, value in pairs]
+def _pair(text: str) -> tuple[str, str]:
+    """Read NAME=VALUE."""
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise argparse.ArgumentTypeError(f"needs NAME=VALUE, got {text!r}")
+    return name, value
 
 
 def _node(arguments: argparse.Namespace) -> "Node":
@@ -170,7 +183,7 @@ def _node(arguments: argparse.Namespace) -> "Node":
     from slicedfs.opening import open as open_node
     from slicedfs.store import run
 
-    options = {name: _value(text) for name, text in _pairs(arguments.option, "--option")}
+    options = {name: _value(text) for name, text in arguments.option}
     root = open_node(arguments.url, storage_options=options or None)
     group = getattr(arguments, "group", None)
     return run(find, root, group) if group else root
@@ -183,7 +196,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _version(arguments: argparse.Namespace) -> None:  # noqa: ARG001 - every command has one argument
+def _version(arguments: argparse.Namespace) -> None:
     from slicedfs import __version__
 
-    print(__version__)
+    print(json.dumps({"version": __version__}) if arguments.json else __version__)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["IMAGE", "attributes", "build_dataset"]
 
+Chunks = dict[str, int | tuple[int, ...]]
+
 IMAGE = "image"
 """Name of the data variable."""
 
@@ -34,10 +36,11 @@ def build_dataset(source: TileSource) -> "xr.Dataset":
 
     placement = source.placement
     attrs = attributes(source.document)
-    encoding = {"preferred_chunks": _preferred_chunks(source), "dtype": source.dtype}
+    chunks = _preferred_chunks(source)
+    encoding = {"preferred_chunks": chunks, "dtype": source.dtype}
     image = xr.Variable(placement.dims, wrap(SlicedArray.whole(source)), attrs, encoding)
     found = coordinates(source.document, placement, source.ref.options.pixel_coords)
-    dataset = xr.Dataset({IMAGE: image}, coords=_xarray_coordinates(found), attrs=attrs)
+    dataset = xr.Dataset({IMAGE: image}, coords=_xarray_coordinates(found, chunks), attrs=attrs)
     dataset.encoding["source"] = redact(source.document.url)
     return dataset
 
@@ -53,13 +56,19 @@ def attributes(document: Document) -> dict[str, Any]:
     return {**document.unknown, **attrs, **({} if codebook is None else {"codebook": codebook})}
 
 
-def _xarray_coordinates(found: list[Coordinate]) -> "xr.Coordinates":
-    """Build indexes only for what is indexed; the dims' own are left to xarray, which may be asked to make none."""
+def _xarray_coordinates(found: list[Coordinate], chunks: Chunks) -> "xr.Coordinates":
+    """Build indexes only for what is indexed; the dims' own are left to xarray, which may be asked to make none.
+
+    Coordinates have the chunks of the image, because a Dataset whose variables differ has no ``.chunks``.
+    """
     import pandas as pd
     import xarray as xr
     from xarray.indexes import PandasIndex
 
-    variables: dict[str, Any] = {c.name: xr.Variable(c.dims, c.values, dict(c.attrs)) for c in found}
+    variables: dict[str, Any] = {
+        c.name: xr.Variable(c.dims, c.values, dict(c.attrs), {"preferred_chunks": {d: chunks[d] for d in c.dims}})
+        for c in found
+    }
     indexes = {}
     for c in found:
         if c.indexed and c.dims != (c.name,):
@@ -69,10 +78,10 @@ def _xarray_coordinates(found: list[Coordinate]) -> "xr.Coordinates":
     return xr.Coordinates(variables, indexes=indexes)
 
 
-def _preferred_chunks(source: TileSource) -> dict[str, int | tuple[int, ...]]:
+def _preferred_chunks(source: TileSource) -> Chunks:
     """Return the tile grid: 1 along index dims, the tiles' edges along image dims."""
     placement = source.placement
-    chunks: dict[str, int | tuple[int, ...]] = {axis.dim: 1 for axis in placement.axes}
+    chunks: Chunks = {axis.dim: 1 for axis in placement.axes}
     usual = np.median(placement.tile_shapes, axis=0).astype(int).tolist()
     for axis, (dim, edges) in enumerate(zip(placement.image_dims, placement.lattice.edges, strict=True)):
         sizes = np.diff(edges).tolist()

@@ -167,5 +167,10 @@ class CollectionDocument:
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys that the format does not define, as written."""
 
+    @property
+    def noun(self) -> str:
+        """Return what it is, with an article: "a collection" or "an experiment"."""
+        return f"{'an' if self.kind == 'experiment' else 'a'} {self.kind}"
+
 
 Document = CollectionDocument | TileSetDocument

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
+from slicedfs.chunking import warn_of_many_chunks
 from slicedfs.coords import PixelCoords
 from slicedfs.dataset import IMAGE, attributes, build_dataset
 from slicedfs.node import Node, TileSet, find, node_of, walk
@@ -134,7 +135,8 @@ def open_dataarray(
     mosaic
         True: the tile sets of a collection become one array, placed by their coordinates on one pixel grid.
     chunks
-        None: lazy without dask. ``{}``: one dask chunk a tile; "auto": whole multiples of tiles.
+        None: lazy without dask. ``{}``: one dask chunk a tile; "auto": whole multiples of tiles. A GraphSizeWarning
+        tells where this makes more than 50,000 chunks (``xr.open_dataset`` does not: an engine never sees `chunks`).
     **options
         storage_options, filesystems, policy, verify
             As for :func:`slicedfs.open`.
@@ -163,7 +165,9 @@ def open_dataarray(
     import xarray as xr
 
     which: dict[str, Any] = {"group": group, "level": level, "stack": stack, "mosaic": mosaic}
-    return xr.open_dataset(url, engine="slicedfs", chunks=chunks, **which, **options)[IMAGE]  # type: ignore[arg-type]
+    dataset = xr.open_dataset(url, engine="slicedfs", chunks=chunks, **which, **options)  # type: ignore[arg-type]
+    warn_of_many_chunks(dataset, stacklevel=2)
+    return dataset[IMAGE]
 
 
 def open_dataset(target: Target, which: Which, options: OpenKeywords) -> "xr.Dataset":

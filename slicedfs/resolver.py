@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from slicedfs.errors import ManifestError, MissingTileError
+from slicedfs.events import loading
 from slicedfs.manifest import parse
 from slicedfs.model import CollectionDocument, Document
 from slicedfs.store import Memo, Request, Store, StoreOptions, gather, in_thread
@@ -24,7 +25,7 @@ MAX_DOCUMENTS = 100_000
 _MAX_DOCUMENT_BYTES = 4 << 30
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Opened:
     """A document that has been read."""
 
@@ -36,6 +37,9 @@ class Opened:
     """What it says."""
     ancestors: tuple[str, ...] = ()
     """URLs of the documents that led here, the root first."""
+
+    def __repr__(self) -> str:
+        return f"Opened({redact(self.url)!r}, {self.digest!r})"
 
 
 class Session:
@@ -154,8 +158,12 @@ class Session:
 
     def _reader(self, url: str, source: str | None) -> Callable[[], Awaitable[tuple[str, Document]]]:
         async def read() -> tuple[str, Document]:
-            reply = await self.store.read(Request(url, source=source), max_bytes=_MAX_DOCUMENT_BYTES)
-            return await in_thread(_parsed, reply.data, url)
+            with loading("document", 1) as load:
+                reply = await self.store.read(Request(url, source=source), max_bytes=_MAX_DOCUMENT_BYTES)
+                parsed = await in_thread(_parsed, reply.data, url)
+                if load is not None:
+                    load.read(url, len(reply.data))
+            return parsed
 
         return read
 

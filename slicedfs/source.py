@@ -12,13 +12,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slicedfs import codecs
 from slicedfs.errors import ManifestError, MissingTileError, StoreError
 from slicedfs.merge import merge
 from slicedfs.model import TileSetDocument
 from slicedfs.options import ArrayOptions, Combine
-from slicedfs.placement import Placement, place
+from slicedfs.placement import Placement, place, refuse_empty
 from slicedfs.resolver import Opened, Session
 from slicedfs.store import Memo, Request, StoreOptions, in_thread
 from slicedfs.url import Base, extension, join, redact
@@ -29,7 +30,7 @@ _PROBED_TILES = 4
 _ALONE = Combine()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SourceRef:
     """All that is needed to open a source again."""
 
@@ -46,6 +47,9 @@ class SourceRef:
     combine: Combine
     """How the tile sets of a collection are put together."""
 
+    def __repr__(self) -> str:
+        return f"SourceRef({redact(self.url)!r}, digest={self.digest!r}, {self.options!r}, {self.combine!r})"
+
     @property
     def token(self) -> str:
         """A key that equal references share, without secrets; dask names tasks by it."""
@@ -56,7 +60,7 @@ class SourceRef:
         return hashlib.sha256(key).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TileSource:
     """An opened tile set that is ready to be read."""
 
@@ -70,6 +74,9 @@ class TileSource:
     """Where its tiles lie."""
     dtype: np.dtype[Any]
     """Of the array; native byte order."""
+
+    def __repr__(self) -> str:
+        return f"TileSource({redact(self.document.url)!r}, {self.shape}, {self.dtype})"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,12 +100,8 @@ class TileSource:
         asked = self.ref.options.fill_value
         if asked is None:
             return self.dtype.type(np.nan if self.dtype.kind in "fc" else 0)
-        with np.errstate(all="ignore"):
-            try:
-                value = np.asarray(asked).astype(self.dtype)[()]
-            except (TypeError, ValueError, OverflowError):
-                value = None
-        if value is None or not (value == asked or (value != value and asked != asked)):  # noqa: PLR0124 - NaN
+        value = _cast(np.asarray(asked), self.dtype)
+        if value is None:
             raise ValueError(f"fill_value={asked!r} is not a value of {self.dtype}; pass one that is, or none")
         return value
 
@@ -138,6 +141,7 @@ async def open_source(session: Session, opened: Opened, options: ArrayOptions, c
     ManifestError, MissingTileError, StoreError, CodecError
     """
     document, digest = await _tile_set(session, opened, combine)
+    refuse_empty(document)
     ref = SourceRef(session.options, opened.url, opened.ancestors, digest, options, combine)
     header = _stated_header(document) or await _probed_header(session, document, options)
     shape = dict(zip(header.dims, header.shape, strict=True))
@@ -182,7 +186,7 @@ async def _tile_set(session: Session, opened: Opened, combine: Combine) -> tuple
         return document, opened.digest
     if not combine:
         raise ManifestError(
-            f"{redact(opened.url)} is a {document.kind}, not a tile set. Open one of its members by group=: "
+            f"{redact(opened.url)} is {document.noun}, not a tile set. Open one of its members by group=: "
             f"{', '.join(map(repr, list(document.contents)[:10]))}; or all of them with xarray.open_datatree, "
             "stack= or mosaic=True.",
             url=redact(opened.url),
@@ -191,6 +195,17 @@ async def _tile_set(session: Session, opened: Opened, combine: Combine) -> tuple
     digest = hashlib.sha256("".join([opened.digest, *(found.digest for _, found in below)]).encode()).hexdigest()
     members = [("/".join(names), of.document) for names, of in below if isinstance(of.document, TileSetDocument)]
     return await in_thread(merge, document, members, combine.stack), digest
+
+
+def _cast(asked: NDArray[Any], dtype: np.dtype[Any]) -> Any:
+    """Return the number `asked` as `dtype`, floats rounded; None where that is another number, or `asked` is none."""
+    if asked.ndim or asked.dtype.kind not in "buifc" or (asked.dtype.kind == "c" and dtype.kind != "c"):
+        return None
+    with np.errstate(all="ignore"):
+        value = asked.astype(dtype)
+    if dtype.kind in "fc" and np.isfinite(asked) == np.isfinite(value):
+        return value[()]
+    return value[()] if value == asked else None
 
 
 def _tile_request(document: TileSetDocument, tile: int, url: str, options: ArrayOptions) -> codecs.TileRequest:
@@ -221,7 +236,7 @@ def _stated_header(document: TileSetDocument) -> codecs.TileHeader | None:
 
 async def _probed_header(session: Session, document: TileSetDocument, options: ArrayOptions) -> codecs.TileHeader:
     """Read the header of the first tile; where the file is absent, of a few others."""
-    absent: MissingTileError | None = None
+    absent: list[MissingTileError] = []
     for tile in _spread(len(document.tiles)):
         owner = document.part_of(tile).url
         url = join(owner, document.tiles.files[tile])
@@ -229,10 +244,8 @@ async def _probed_header(session: Session, document: TileSetDocument, options: A
         try:
             return await _drive(session, url, _tile_request(document, tile, url, options), owner)
         except MissingTileError as error:
-            absent = absent or error
-    if absent is None:
-        raise ManifestError(f"{redact(document.url)}: tiles is empty, so there is no array", url=redact(document.url))
-    raise absent
+            absent.append(error)
+    raise absent[0]
 
 
 async def _drive(session: Session, url: str, request: codecs.TileRequest, source: str) -> codecs.TileHeader:
