@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         help_ = f"what to select as {kind}: DIM=VALUE or DIM=START:STOP; may be repeated"
         read = partial(_range, number)
         explain.add_argument(f"--{kind}", type=read, action="append", default=[], metavar="DIM=…", help=help_)
+    cache = commands.add_parser("cache", help="look into a tile_cache directory, or empty it")
+    cache.add_argument("what", choices=["info", "clear"])
+    cache.add_argument("directory", help="what tile_cache= was given")
+    cache.add_argument("--json", action="store_true", help="print JSON")
+    cache.set_defaults(command=_cache)
     version = commands.add_parser("version", help="print the version")
     version.add_argument("--json", action="store_true", help="print JSON")
     version.set_defaults(command=_version)
@@ -194,6 +199,21 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _cache(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from slicedfs.store.cache import DEFAULT_CACHE_BYTES, Cache
+
+    if not Path(arguments.directory).is_dir():
+        raise ValueError(f"there is no directory {arguments.directory!r}")
+    cache = Cache(arguments.directory, DEFAULT_CACHE_BYTES)
+    if arguments.what == "clear":
+        cache.clear()
+    objects, size = cache.size()
+    told = {"directory": str(cache.directory), "objects": objects, "bytes": size}
+    print(json.dumps(told) if arguments.json else "\n".join(f"{key:<12} {value}" for key, value in told.items()))
 
 
 def _version(arguments: argparse.Namespace) -> None:

@@ -39,6 +39,10 @@ class StoreKeywords(TypedDict, total=False):
     """Requests at a time to one origin; None: chosen by slicedfs."""
     bytes_in_flight: int
     """Bytes asked for and not yet decoded, over the whole process."""
+    tile_cache: str | os.PathLike[str] | None
+    """Directory that keeps documents and whole tiles; None: nothing is kept."""
+    tile_cache_bytes: int
+    """How large it may grow."""
 
 
 class ArrayKeywords(TypedDict, total=False):
@@ -74,6 +78,7 @@ def open(  # noqa: A001 - slicedfs.open reads like builtins' open, and is never 
     storage_options: Mapping[str, Any] | None = None,
     filesystems: Mapping[str, Any] | None = None,
     policy: UrlPolicy | None = None,
+    tile_cache: str | os.PathLike[str] | None = None,
     verify: Verify = "auto",
 ) -> Node:
     """Open the document at `url`: one request, whatever it refers to.
@@ -89,6 +94,11 @@ def open(  # noqa: A001 - slicedfs.open reads like builtins' open, and is never 
         or filesystem. Without an entry other origins are read anonymously.
     policy
         Which document may lead where; None: the default :class:`slicedfs.UrlPolicy`.
+    tile_cache
+        Directory that keeps documents and whole tiles, verified on every hit, shared safely by processes, and bounded
+        (10 GiB; ``tile_cache_bytes`` of the other openers). Tiles that it holds cost no request, and where no server
+        answers, documents are read as they were kept, with a warning. Tiles without sha256 belong to the document
+        that lists them: they are read again when it changes, not when they alone do.
     verify
         "auto": whole tiles with a sha256 are verified; "always" forces that; "never" skips it.
 
@@ -106,7 +116,9 @@ def open(  # noqa: A001 - slicedfs.open reads like builtins' open, and is never 
     StoreError
         If it could not be read.
     """
-    given = OpenKeywords(storage_options=storage_options, filesystems=filesystems, policy=policy, verify=verify)
+    given = OpenKeywords(
+        storage_options=storage_options, filesystems=filesystems, policy=policy, tile_cache=tile_cache, verify=verify
+    )
     return run(_root, url, *_split(given))
 
 
@@ -138,8 +150,10 @@ def open_dataarray(
         None: lazy without dask. ``{}``: one dask chunk a tile; "auto": whole multiples of tiles. A GraphSizeWarning
         tells where this makes more than 50,000 chunks (``xr.open_dataset`` does not: an engine never sees `chunks`).
     **options
-        storage_options, filesystems, policy, verify
+        storage_options, filesystems, policy, tile_cache, verify
             As for :func:`slicedfs.open`.
+        tile_cache_bytes
+            How large the cache may grow; default 10 GiB.
         concurrency, bytes_in_flight
             Bounds on what is under way to one origin.
         pixel_coords : {"edges", "centers"}

@@ -3,17 +3,18 @@
 import gzip
 import hashlib
 import io
+import warnings
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from slicedfs.errors import ManifestError, MissingTileError
+from slicedfs.errors import ManifestError, MissingTileError, SlicedfsWarning, StoreError
 from slicedfs.events import loading
 from slicedfs.manifest import parse
 from slicedfs.model import CollectionDocument, Document
-from slicedfs.store import Memo, Request, Store, StoreOptions, gather, in_thread
+from slicedfs.store import Cache, Memo, Request, Store, StoreOptions, gather, in_thread
 from slicedfs.url import join, origin, redact
 
 __all__ = ["MAX_DEPTH", "MAX_DOCUMENTS", "Opened", "Session"]
@@ -23,6 +24,7 @@ MAX_DEPTH = 32
 MAX_DOCUMENTS = 100_000
 """A tree with more documents than this is not opened at once."""
 _MAX_DOCUMENT_BYTES = 4 << 30
+_REFUSED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -48,6 +50,7 @@ class Session:
     def __init__(self, options: StoreOptions) -> None:
         self.options = options
         self.store = Store(options)
+        self.cache = Cache(options.tile_cache, options.tile_cache_bytes) if options.tile_cache else None
         self._documents: Memo[str, tuple[str, Document]] = Memo()
         self._allowed: set[tuple[str, str]] = set()
 
@@ -159,13 +162,36 @@ class Session:
     def _reader(self, url: str, source: str | None) -> Callable[[], Awaitable[tuple[str, Document]]]:
         async def read() -> tuple[str, Document]:
             with loading("document", 1) as load:
-                reply = await self.store.read(Request(url, source=source), max_bytes=_MAX_DOCUMENT_BYTES)
-                parsed = await in_thread(_parsed, reply.data, url)
+                data = await self._bytes(url, source)
+                parsed = await in_thread(_parsed, data, url)
                 if load is not None:
-                    load.read(url, len(reply.data))
+                    load.read(url, len(data))
             return parsed
 
         return read
+
+    async def _bytes(self, url: str, source: str | None) -> bytes:
+        """Return the bytes of a document: as they are now, or as kept in the cache where no server answers."""
+        request = Request(url, source=source)
+        if self.cache is None:
+            return (await self.store.read(request, max_bytes=_MAX_DOCUMENT_BYTES)).data
+        key = self.cache.key("document", url)
+        try:
+            reply = await self.store.read(request, max_bytes=_MAX_DOCUMENT_BYTES)
+        except MissingTileError:
+            raise
+        except StoreError as error:
+            kept = None if getattr(error, "status", None) in _REFUSED else await in_thread(self.cache.get, key)
+            if kept is None:
+                raise
+            warnings.warn(
+                f"{redact(url)} cannot be reached, so it is read as it was kept in {self.options.tile_cache}: {error}",
+                SlicedfsWarning,
+                stacklevel=2,
+            )
+            return kept
+        await in_thread(self.cache.put, key, reply.data)
+        return reply.data
 
 
 def _may_match(names: tuple[str, ...], select: str) -> bool:

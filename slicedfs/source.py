@@ -21,7 +21,7 @@ from slicedfs.model import TileSetDocument
 from slicedfs.options import ArrayOptions, Combine
 from slicedfs.placement import Placement, place, refuse_empty
 from slicedfs.resolver import Opened, Session
-from slicedfs.store import Memo, Request, StoreOptions, in_thread
+from slicedfs.store import Cache, Memo, Request, StoreOptions, in_thread
 from slicedfs.url import Base, extension, join, redact
 
 __all__ = ["SourceRef", "TileSource", "open_source", "reopen"]
@@ -123,6 +123,14 @@ class TileSource:
         """Return the URL of the document that lists tile `tile`."""
         return self.document.part_of(tile).url
 
+    def cache_key(self, tile: int, url: str) -> str:
+        """Return what tile `tile` is kept under: its sha256, else its URL and the digest of what lists it.
+
+        A document that is written anew therefore never meets tiles that were kept for the old one.
+        """
+        digest = self.document.tiles.digest(tile)
+        return Cache.key("sha256", digest.hex()) if digest else Cache.key("tile", self.ref.digest, url)
+
     def tile_request(self, tile: int, url: str) -> codecs.TileRequest:
         """Return what the document says of tile `tile`."""
         return _tile_request(self.document, tile, url, self.ref.options)
@@ -143,7 +151,7 @@ async def open_source(session: Session, opened: Opened, options: ArrayOptions, c
     document, digest = await _tile_set(session, opened, combine)
     refuse_empty(document)
     ref = SourceRef(session.options, opened.url, opened.ancestors, digest, options, combine)
-    header = _stated_header(document) or await _probed_header(session, document, options)
+    header = _stated_header(document) or await _probed_header(session, document, digest, options)
     shape = dict(zip(header.dims, header.shape, strict=True))
     placement = await in_thread(place, document, header.dims, shape, options.pixel_coords)
     source = TileSource(ref, session, document, placement, header.dtype)
@@ -234,7 +242,9 @@ def _stated_header(document: TileSetDocument) -> codecs.TileHeader | None:
     return codecs.TileHeader(tuple(shape[dim] for dim in dims), dims, dtype)
 
 
-async def _probed_header(session: Session, document: TileSetDocument, options: ArrayOptions) -> codecs.TileHeader:
+async def _probed_header(
+    session: Session, document: TileSetDocument, digest: str, options: ArrayOptions
+) -> codecs.TileHeader:
     """Read the header of the first tile; where the file is absent, of a few others."""
     absent: list[MissingTileError] = []
     for tile in _spread(len(document.tiles)):
@@ -242,23 +252,37 @@ async def _probed_header(session: Session, document: TileSetDocument, options: A
         url = join(owner, document.tiles.files[tile])
         session.check(url, owner)
         try:
-            return await _drive(session, url, _tile_request(document, tile, url, options), owner)
+            return await _drive(
+                session, Request(url, source=owner), _tile_request(document, tile, url, options), digest
+            )
         except MissingTileError as error:
             absent.append(error)
     raise absent[0]
 
 
-async def _drive(session: Session, url: str, request: codecs.TileRequest, source: str) -> codecs.TileHeader:
+async def _drive(session: Session, request: Request, of_tile: codecs.TileRequest, digest: str) -> codecs.TileHeader:
     """Feed a header probe with the bytes it asks for."""
-    probe = codecs.probe(request)
+    probe = codecs.probe(of_tile)
     wanted = next(probe)
     while True:
-        reply = await session.store.read(Request(url, wanted, source))
+        data = await _part(session, request._replace(byte_range=wanted), digest)
         try:
-            wanted = probe.send(reply.data)
+            wanted = probe.send(data)
         except StopIteration as stop:
             header: codecs.TileHeader = stop.value
             return header
+
+
+async def _part(session: Session, request: Request, digest: str) -> bytes:
+    """Return part of a tile, from the cache where there is one."""
+    if session.cache is None:
+        return (await session.store.read(request)).data
+    key = Cache.key("part", digest, request.url, str(tuple(request.byte_range)))
+    kept = await in_thread(session.cache.get, key)
+    if kept is None:
+        kept = (await session.store.read(request)).data
+        await in_thread(session.cache.put, key, kept)
+    return kept
 
 
 def _spread(count: int) -> Iterator[int]:

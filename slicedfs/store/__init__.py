@@ -16,6 +16,7 @@ Outside in:
     memo, gather, memory   values made once; several coroutines as one; free memory
 """
 
+from slicedfs.store.cache import Cache
 from slicedfs.store.door import in_thread, run, run_async
 from slicedfs.store.gather import gather
 from slicedfs.store.memo import Memo
@@ -24,6 +25,7 @@ from slicedfs.store.options import Reply, Request, StoreOptions
 from slicedfs.store.store import Store
 
 __all__ = [
+    "Cache",
     "Memo",
     "Reply",
     "Request",

@@ -1,5 +1,6 @@
 """What is asked of the store, what it gives back, and how it may behave. Values, no I/O."""
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 from slicedfs import url as urls
 from slicedfs.policy import UrlPolicy
 from slicedfs.ranges import WHOLE, ByteRange
+from slicedfs.store.cache import DEFAULT_CACHE_BYTES
 
 __all__ = ["DEFAULT_CONCURRENCY", "Ask", "Reply", "Request", "StoreOptions"]
 
@@ -81,6 +83,10 @@ class StoreOptions:
     """Seconds after the first try of a request in which another try may start."""
     stall_s: float = 10.0
     """Seconds without a byte after which a try is given up."""
+    tile_cache: str | None = None
+    """Directory that keeps what was read, see :class:`slicedfs.store.cache.Cache`; None: nothing is kept."""
+    tile_cache_bytes: int = DEFAULT_CACHE_BYTES
+    """How large it may grow."""
 
     def __post_init__(self) -> None:
         for name in ("storage_options", "filesystems"):
@@ -95,7 +101,12 @@ class StoreOptions:
                     f"filesystems[{urls.redact(key)!r}] must be a dict of options or an fsspec filesystem, "
                     f"got a {type(given).__name__}."
                 )
-        for name in ("concurrency", "bytes_in_flight", "max_tries"):
+        if self.tile_cache is not None:
+            object.__setattr__(self, "tile_cache", os.fspath(self.tile_cache))
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for name in ("concurrency", "bytes_in_flight", "max_tries", "tile_cache_bytes"):
             value = getattr(self, name)
             if value is None and name == "concurrency":
                 continue
@@ -115,5 +126,6 @@ class StoreOptions:
             f"StoreOptions({urls.redact(self.root)!r}, storage_options={sorted(self.storage_options)}, "
             f"filesystems={sorted(map(urls.redact, self.filesystems))}, policy={self.policy!r}, "
             f"concurrency={self.concurrency}, bytes_in_flight={self.bytes_in_flight}, "
-            f"max_tries={self.max_tries}, retry_s={self.retry_s}, stall_s={self.stall_s})"
+            f"max_tries={self.max_tries}, retry_s={self.retry_s}, stall_s={self.stall_s}, "
+            f"tile_cache={self.tile_cache!r}, tile_cache_bytes={self.tile_cache_bytes})"
         )

@@ -59,8 +59,7 @@ class Session:
         if self.policy is not None:
             resolver = _GuardedResolver(aiohttp.DefaultResolver(), self.policy, self.source)
         if "connector" not in options:  # the store bounds requests itself
-            # No DNS cache where addresses are checked: what one document may reach another may not.
-            options["connector"] = aiohttp.TCPConnector(limit=0, resolver=resolver, use_dns_cache=resolver is None)
+            options["connector"] = aiohttp.TCPConnector(limit=0, resolver=resolver)
         options.setdefault("auto_decompress", False)  # sizes are checked before anything is decoded
         options.setdefault("timeout", aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self.stall_s))
         return aiohttp.ClientSession(**options)
