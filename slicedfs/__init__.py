@@ -6,6 +6,9 @@ A map of the package; imports point down, and a test keeps it so::
     xarray_backend     engine "slicedfs" of xarray
     opening            URL -> node, DataArray, Dataset, groups
     explain            what a selection would request
+    tracing bars       what was requested; progress of loads
+    chunking           chunks for dask that are whole tiles
+    cards thumbnails   nodes as HTML; a few tiles, small
     node               Collection and TileSet, as slicedfs.open gives them
     dataset            an opened tile set as an xarray Dataset
     lazy               SlicedArray as the data of an xarray Variable
@@ -15,10 +18,12 @@ A map of the package; imports point down, and a test keeps it so::
     resolver           follows documents from URL to URL
     manifest codecs store    dict <-> model; bytes <-> pixels; THE ONLY I/O
     labelled           coordinates of an array
+    summary tiletable  a document in short; its tiles as a DataFrame
     placement merge mosaic   where the tiles of one document, or of several, lie in one array
     grid scattered     selection -> which tiles, which part of each: by a table of cells, or for tiles at any offset
     policy options     which URL may lead where; how an array is read
-    model url ranges selection coords    values and pure functions
+    events             what happens while reading, for those who listen
+    model url ranges selection coords sizes    values and pure functions
     errors             every exception and warning
 
 ``slicedfs.testing`` holds public fakes for the tests of others.
@@ -27,9 +32,12 @@ A map of the package; imports point down, and a test keeps it so::
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slicedfs.bars import progress
+    from slicedfs.chunking import suggest_chunks
     from slicedfs.errors import (
         ChecksumError,
         CodecError,
+        GraphSizeWarning,
         ManifestError,
         ManifestWarning,
         MissingExtraError,
@@ -45,6 +53,8 @@ if TYPE_CHECKING:
     from slicedfs.node import Collection, TileSet
     from slicedfs.opening import open, open_dataarray  # noqa: A004 - slicedfs.open is its name
     from slicedfs.policy import UrlPolicy
+    from slicedfs.thumbnails import Thumbnails
+    from slicedfs.tracing import Trace, trace
 
 __version__ = "0.1.0.dev0"
 
@@ -52,6 +62,7 @@ __all__ = [
     "ChecksumError",
     "CodecError",
     "Collection",
+    "GraphSizeWarning",
     "ManifestError",
     "ManifestWarning",
     "MissingExtraError",
@@ -62,22 +73,32 @@ __all__ = [
     "SlicedfsWarning",
     "SpecError",
     "StoreError",
+    "Thumbnails",
     "TileSet",
+    "Trace",
     "UrlPolicy",
     "UrlPolicyError",
     "explain",
     "open",
     "open_dataarray",
+    "progress",
+    "suggest_chunks",
+    "trace",
 ]
 
 _HOMES = {
     "Collection": "node",
     "Plan": "explain",
+    "Thumbnails": "thumbnails",
     "TileSet": "node",
+    "Trace": "tracing",
     "UrlPolicy": "policy",
     "explain": "explain",
     "open": "opening",
     "open_dataarray": "opening",
+    "progress": "bars",
+    "suggest_chunks": "chunking",
+    "trace": "tracing",
 }
 
 
@@ -87,9 +108,11 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'slicedfs' has no attribute {name!r}")
-    value = getattr(import_module(f"slicedfs.{_HOMES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+    home = _HOMES.get(name, "errors")
+    module = import_module(f"slicedfs.{home}")
+    # All at once: importing slicedfs.explain makes the module an attribute here, where the function should be.
+    globals().update({other: getattr(module, other) for other in __all__ if _HOMES.get(other, "errors") == home})
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -13,6 +13,7 @@
       MissingExtraError(ImportError)     an optional library is not installed
 
     SlicedfsWarning(UserWarning)
+      GraphSizeWarning                   chunks= makes a graph that dask is slow with
       ManifestWarning                    a document is odd, but can be read
       MissingTileWarning                 absent files were read as fill_value
 
@@ -25,6 +26,7 @@ from typing import Any
 __all__ = [
     "ChecksumError",
     "CodecError",
+    "GraphSizeWarning",
     "ManifestError",
     "ManifestWarning",
     "MissingExtraError",
@@ -96,6 +98,10 @@ class MissingExtraError(SlicedfsError, ImportError):
 
 class SlicedfsWarning(UserWarning):
     """Base of all warnings of slicedfs."""
+
+
+class GraphSizeWarning(SlicedfsWarning):
+    """The chunks asked for are so many that dask is slow with them."""
 
 
 class ManifestWarning(SlicedfsWarning):

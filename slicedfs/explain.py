@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicedfs.array import SlicedArray
 from slicedfs.grid import Paste
+from slicedfs.sizes import shown
 from slicedfs.source import TileSource
 from slicedfs.store import run
 from slicedfs.url import redact
@@ -52,7 +53,7 @@ class Plan:
         return iter(self.planned)
 
     def __repr__(self) -> str:
-        sizes = f"{_size(self.bytes)} for {_size(self.selected_bytes)} of pixels"
+        sizes = f"{shown(self.bytes)} for {shown(self.selected_bytes)} of pixels"
         head = f"{self.tiles} tiles, {self.requests} requests, {sizes}"
         lines = [f"  {row.labels:<20} {row.region:<28} {row.url}" for row in self.planned[:_SHOWN]]
         more = [f"  … {self.tiles - _SHOWN} more"] if self.tiles > _SHOWN else []
@@ -91,6 +92,8 @@ def _pixels(obj: object) -> SlicedArray | None:
     from slicedfs.lazy import unwrap
 
     if isinstance(obj, xr.Dataset):
+        if "image" not in obj:
+            raise TypeError("explain needs a Dataset opened by slicedfs, this one has no variable 'image'")
         obj = obj["image"]
     if not isinstance(obj, xr.DataArray):
         raise TypeError(f"explain needs a DataArray or Dataset opened by slicedfs, got {type(obj).__name__}")
@@ -123,23 +126,15 @@ def _row(source: TileSource, tile: int, parts: list[Paste]) -> PlannedTile:
 
 
 def _region(part: Paste, dims: tuple[str, ...], shape: list[int]) -> str:
-    shown = [
+    parts = [
         f"{dim} {_index(index)}"
         for dim, index, size in zip(dims, part.src, shape, strict=True)
         if not (isinstance(index, slice) and (index.start, index.stop, index.step) == (0, size, 1))
     ]
-    return ", ".join(shown) or "all"
+    return ", ".join(parts) or "all"
 
 
 def _index(index: Any) -> str:
     if isinstance(index, slice):
         return f"{index.start}:{index.stop}" + (f":{index.step}" if index.step != 1 else "")
     return f"{len(index)} points in {index.min()}:{index.max() + 1}"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:  # noqa: PLR2004
-            return f"{size:.4g} {unit}"
-        size /= 1024
-    return f"{size:.4g} TiB"

@@ -3,11 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from slicedfs.model import CollectionDocument, Document, Tiles, TileSetDocument
+import numpy as np
+
+from slicedfs.cards import collection_card, tile_set_card
+from slicedfs.chunking import warn_of_many_chunks
+from slicedfs.model import CollectionDocument, Document, TileSetDocument
 from slicedfs.options import ArrayOptions
 from slicedfs.resolver import Opened, Session
 from slicedfs.source import TileSource, open_source
 from slicedfs.store import run
+from slicedfs.summary import plain, summarize
+from slicedfs.thumbnails import Thumbnails, read_thumbnails
+from slicedfs.tiletable import TileTable
 from slicedfs.url import redact
 
 if TYPE_CHECKING:
@@ -63,6 +70,9 @@ class _Opened:
 class TileSet(_Opened):
     """One array of tiles. Nothing is read until :meth:`to_dataset`, and no pixel until that is loaded."""
 
+    _dtype: np.dtype[Any] | None = None
+    """Of the pixels, once a header has been read."""
+
     @property
     def dimensions(self) -> tuple[str, ...]:
         """The document's ``dimensions`` as written; their order carries no meaning."""
@@ -74,9 +84,9 @@ class TileSet(_Opened):
         return self.document.shape
 
     @property
-    def tiles(self) -> Tiles:
-        """All tiles, in columns."""
-        return self.document.tiles
+    def tiles(self) -> TileTable:
+        """All tiles, in columns; ``tiles.to_pandas()`` gives a DataFrame."""
+        return TileTable.of(self.document)
 
     @property
     def document(self) -> TileSetDocument:
@@ -95,27 +105,84 @@ class TileSet(_Opened):
         Raises
         ------
         ManifestError, MissingTileError, StoreError, CodecError
-        """
-        import xarray as xr
 
-        return xr.open_dataset(self, engine="slicedfs", **options)  # type: ignore[arg-type]
+        Warns
+        -----
+        GraphSizeWarning
+            If ``chunks`` makes more than 50,000 chunks.
+        """
+        return self._dataset(options)
 
     def to_dataarray(self, **options: Any) -> "xr.DataArray":
         """Return the variable "image" of :meth:`to_dataset`."""
-        return self.to_dataset(**options)["image"]
+        return self._dataset(options)["image"]
+
+    def thumbnails(self, n: int = 4, *, size_px: int = 128) -> Thumbnails:
+        """Read `n` tiles, spread over the tile set, and return them small; each is read whole.
+
+        Contrast is stretched tile by tile. Of tiles that are stacks, the middle plane is shown.
+
+        Parameters
+        ----------
+        n
+            How many; all where there are fewer.
+        size_px
+            Largest height and width; larger tiles are thinned out, not averaged.
+
+        Returns
+        -------
+        Thumbnails
+            ``numpy.asarray`` of it is (n, h, w) uint8, with RGB (n, h, w, 3); notebooks show pictures.
+
+        Raises
+        ------
+        ValueError
+            If `n` or `size_px` is below 1.
+        ManifestError, MissingTileError, StoreError, ChecksumError, CodecError, UrlPolicyError
+        """
+        return run(self._thumbnails, n, size_px)
 
     async def source(self, options: ArrayOptions | None = None) -> TileSource:
         """Place the tiles; on the I/O loop only."""
         return await open_source(self.session, self.opened, options or self.options)
 
+    async def _thumbnails(self, count: int, size_px: int) -> Thumbnails:
+        source = await self.source()
+        self._dtype = source.dtype
+        return await read_thumbnails(source, count, size_px)
+
+    def _dataset(self, options: dict[str, Any]) -> "xr.Dataset":
+        import xarray as xr
+
+        dataset = xr.open_dataset(self, engine="slicedfs", **options)  # type: ignore[arg-type]
+        if "image" in dataset:
+            self._dtype = dataset["image"].dtype
+        warn_of_many_chunks(dataset, stacklevel=3)
+        return dataset
+
     def __repr__(self) -> str:
-        document = self.document
-        counts = " ".join(f"{dim}={count}" for dim, count in document.shape.items())
-        shape = document.tile_shape(0) if len(document.tiles) else document.default_tile_shape
-        pixels = (
-            "" if shape is None else f", tiles of {'x'.join(str(shape[d]) for d in ('z', 'y', 'x') if d in shape)} px"
+        found = summarize(self.document)
+        counts = " ".join(f"{dim}={count}" for dim, count in self.document.shape.items())
+        shapes = [shape.replace(" ", "") for shape, _ in found.shapes if shape]
+        parts = [counts, f"{found.tiles} tiles"]
+        empty = found.positions - found.filled
+        parts += [f"{empty} of {found.positions} positions empty"] if empty else []
+        parts += (
+            [f"tiles of {shapes[0]} px" if len(shapes) == 1 else f"tiles of {len(shapes)} shapes"] if shapes else []
         )
-        return f"<slicedfs.TileSet {self.path or self.url}: {counts}, {len(document.tiles)} tiles{pixels}>"
+        return f"<slicedfs.TileSet {plain(self.path) or self.url}: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        return tile_set_card(self.path, self.document, self._dtype or self._stated_dtype())
+
+    def _stated_dtype(self) -> np.dtype[Any] | None:
+        """Return the dtype that ``extras.slicedfs`` states."""
+        hints = self.extras.get("slicedfs") if isinstance(self.extras, Mapping) else None
+        stated = hints.get("dtype") if isinstance(hints, Mapping) else None
+        try:
+            return np.dtype(stated) if isinstance(stated, str) else None
+        except TypeError:
+            return None
 
 
 class Collection(_Opened, Mapping[str, "Collection | TileSet"]):
@@ -176,7 +243,11 @@ class Collection(_Opened, Mapping[str, "Collection | TileSet"]):
         return node_of(self.session, opened, (*self.names, name), self.options)
 
     def __repr__(self) -> str:
-        return f"<slicedfs.Collection {self.path or self.url}: {self.kind} of {len(self)}: {_few(list(self))}>"
+        where = plain(self.path) or self.url
+        return f"<slicedfs.Collection {where}: {self.kind} of {len(self)}: {_few(list(self))}>"
+
+    def _repr_html_(self) -> str:
+        return collection_card(self.path, self.document)
 
 
 Node = Collection | TileSet
@@ -204,12 +275,17 @@ async def find(start: Node, path: str) -> Node:
     found = await _follow(start, wanted)
     if found is not None:
         return found
-    leaves = [node for node in await walk(start) if node is not start and node.path.endswith(f"/{wanted}")]
+    leaves = [node for node in await walk(start) if _is_called(node.names[len(start.names) :], wanted)]
     if len(leaves) == 1:
         return leaves[0]
     if leaves:
         raise KeyError(f"{start.url} has several members {path!r}; ask for one of {_few([n.path for n in leaves])}")
     raise KeyError(f"{start.url} has no member {path!r}; it has {_few(list(start))}")
+
+
+def _is_called(names: tuple[str, ...], wanted: str) -> bool:
+    """Tell whether the last of `names`, joined by "/", are `wanted`; a name that holds "/" counts as one."""
+    return any("/".join(names[first:]) == wanted for first in range(len(names)))
 
 
 async def _follow(start: Collection, path: str) -> Node | None:

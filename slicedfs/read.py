@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from typing import Any
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from slicedfs import codecs
 from slicedfs.errors import ChecksumError, CodecError, MissingTileError, MissingTileWarning
+from slicedfs.events import Load, loading
 from slicedfs.grid import Touched, paste
 from slicedfs.selection import Group, Selection
 from slicedfs.source import TileSource
-from slicedfs.store import Reply, Request, free_bytes, in_thread
+from slicedfs.store import Reply, Request, free_bytes, gather, in_thread
 from slicedfs.url import redact
 
 __all__ = ["read_selection"]
@@ -40,7 +41,10 @@ async def read_selection(source: TileSource, selection: Selection) -> NDArray[An
     plan = source.placement.grid.touched(selection)
     _refuse_too_large(source, plan.shape)
     reader = _Reader(source, plan, selection.groups)
-    await source.session.store.fetch(reader.requests(), reader.consume)
+    with loading("tile", len(plan.tiles)) as reader.load:
+        kept = await gather(map(reader.take_kept, plan.tiles)) if reader.cache else []
+        done = {tile for tile, was_kept in zip(plan.tiles, kept, strict=False) if was_kept}
+        await source.session.store.fetch(reader.requests(done), reader.consume)
     if reader.absent:
         reader.warn()
     return _arranged(reader.out, selection)
@@ -57,12 +61,27 @@ class _Reader:
             np.full(plan.shape, source.fill_value, source.dtype) if may_miss else np.empty(plan.shape, source.dtype)
         )
         self.absent: list[str] = []
+        self.load: Load | None = None
+        self.cache = source.session.cache
 
-    def requests(self) -> Iterator[tuple[tuple[int, str], Request]]:
-        """Return one request a touched tile, keyed by its number and URL."""
+    def requests(self, done: Container[int]) -> Iterator[tuple[tuple[int, str], Request]]:
+        """Return one request a touched tile that is not `done`, keyed by its number and URL."""
         for tile in self.plan.tiles:
-            url = self.source.tile_url(tile)
-            yield (tile, url), Request(url, source=self.source.owner(tile))
+            if tile not in done:
+                url = self.source.tile_url(tile)
+                yield (tile, url), Request(url, source=self.source.owner(tile))
+
+    async def take_kept(self, tile: int) -> bool:
+        """Put the pixels of a tile that the cache holds into the output; False where it holds none."""
+        url = self.source.tile_url(tile)
+        size = await in_thread(self._paste_kept, tile, url)
+        if size is not None:
+            self._tell(tile, url, size, absent=False)
+        return size is not None
+
+    def _paste_kept(self, tile: int, url: str) -> int | None:
+        data = self.cache.get(self.source.cache_key(tile, url)) if self.cache else None
+        return len(data) if data is not None and self._pasted(tile, url, data, last=False) else None
 
     async def consume(self, key: tuple[int, str], reply: Reply | MissingTileError) -> None:
         """Put the pixels of one tile into the output."""
@@ -71,13 +90,26 @@ class _Reader:
             if self.options.on_missing == "raise":
                 raise reply
             self.absent.append(redact(url))
+            self._tell(tile, url, 0, absent=True)
             return
         if not await in_thread(partial(self._paste, tile, url, reply.data, last=False)):
             again = await self.source.session.store.read(Request(url, source=self.source.owner(tile)))
             await in_thread(partial(self._paste, tile, url, again.data, last=True))
+        self._tell(tile, url, len(reply.data), absent=False)
+
+    def _tell(self, tile: int, url: str, size: int, *, absent: bool) -> None:
+        if self.load is not None:
+            self.load.read(url, size, self.source.document.tiles.where(tile), absent=absent)
 
     def _paste(self, tile: int, url: str, data: bytes, *, last: bool) -> bool:
         """Verify, decode and paste; False where the checksum differs and this was not the `last` try."""
+        if not self._pasted(tile, url, data, last=last):
+            return False
+        if self.cache:
+            self.cache.put(self.source.cache_key(tile, url), data)
+        return True
+
+    def _pasted(self, tile: int, url: str, data: bytes, *, last: bool) -> bool:
         if not self._verified(tile, url, data, last=last):
             return False
         pixels = self._pixels(tile, url, data)
@@ -140,11 +172,12 @@ def _refuse_too_large(source: TileSource, shape: tuple[int, ...]) -> None:
     size = source.dtype.itemsize
     for length in shape:
         size *= length
-    limit, what = source.ref.options.max_bytes, "max_bytes allows"
-    if limit is None and size > _SMALL_BYTES:
-        limit, what = free_bytes(), "are free"
-    if limit is not None and size > limit:
+    allowed, why = source.ref.options.max_bytes, "max_bytes allows {}"
+    if allowed is None and size > _SMALL_BYTES:
+        allowed, why = free_bytes(), "{} are free"
+    if allowed is not None and size > allowed:
+        limit = why.format(f"{allowed} ({allowed / 2**30:.3g} GiB)")
         raise MemoryError(
-            f"{redact(source.document.url)}: the selection has {size} bytes ({size / 2**30:.3g} GiB), but {limit} "
-            f"({limit / 2**30:.3g} GiB) {what}. Select less with .isel or .sel, or read in chunks (chunks='auto')."
+            f"{redact(source.document.url)}: the selection has {size} bytes ({size / 2**30:.3g} GiB), but {limit}. "
+            "Select less with .isel or .sel, or read in chunks (chunks='auto')."
         )
