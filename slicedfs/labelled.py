@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.coords import PixelCoords, pixel_centers
+from slicedfs.coords import PixelCoords, pixel_centers, rounded_midpoints
 from slicedfs.model import TileSetDocument
 from slicedfs.mosaic import coordinate_name
 from slicedfs.placement import Axis, Placement
@@ -38,9 +38,12 @@ def coordinates(document: TileSetDocument, placement: Placement, pixel_coords: P
     ``<name>_min`` and ``<name>_max`` over the index dims. z gets the midpoint of its range.
     """
     units = _units(document)
-    first = [Coordinate(axis.dim, (axis.dim,), _labels(document, axis), indexed=True) for axis in placement.axes]
-    rest: list[Coordinate] = []
     used = {"z", "zc"} if _z_is_axis(document, placement) else set()
+    first = [
+        Coordinate(axis.dim, (axis.dim,), _labels(document, axis), indexed=True, attrs=_z_attrs(units, axis, used))
+        for axis in placement.axes
+    ]
+    rest: list[Coordinate] = []
     for axis, dim in enumerate(placement.image_dims):
         name = coordinate_name(document, dim)
         along = [] if name is None else list(_along_image_axis(document, placement, axis, name, pixel_coords, units))
@@ -68,6 +71,14 @@ def _units(document: TileSetDocument) -> Mapping[str, str]:
 def _z_is_axis(document: TileSetDocument, placement: Placement) -> bool:
     """Tell whether the z axis was made from the coordinates."""
     return "z" not in document.tiles.indices and any(axis.dim == "z" for axis in placement.axes)
+
+
+def _z_attrs(units: Mapping[str, str], axis: Axis, used: set[str]) -> Mapping[str, str]:
+    """Return what is known of a z axis that was made from the coordinates."""
+    if axis.dim not in used:
+        return {}
+    unit = next((units[name] for name in ("z", "zc") if name in units), None)
+    return {"axis": "Z"} if unit is None else {"axis": "Z", "units": unit}
 
 
 def _pixels(placement: Placement, axis: int) -> Coordinate:
@@ -126,17 +137,24 @@ def _along_index_axes(
     """Return a coordinate that does not run along an image axis: z of planes as ``zc(z)``, others by tile."""
     attrs = {"units": units[name]} if name in units else {}
     z = next((axis for axis in placement.axes if axis.dim == "z"), None)
-    if name not in ("z", "zc") or z is None:
+    if name != coordinate_name(document, "z") or z is None:
         yield from _extremes(document, placement, name, attrs)
         return
-    middle = document.tiles.coordinates[name].mean(axis=1)
-    values = np.full(len(z.labels), np.nan)
-    values[z.positions] = middle
-    agreed = np.isclose(values[z.positions], middle, rtol=1e-9, atol=0, equal_nan=True).all()
-    if agreed:
-        yield Coordinate("zc", ("z",), values, attrs={"axis": "Z", **attrs})
-    else:
+    values = _agreed_midpoints(document.tiles.coordinates[name], z)
+    if values is None:
         yield from _extremes(document, placement, name, attrs, shown="zc")
+    else:
+        yield Coordinate("zc", ("z",), values, attrs={"axis": "Z", **attrs})
+
+
+def _agreed_midpoints(ranges: NDArray[np.float64], z: Axis) -> NDArray[np.float64] | None:
+    """Return the z of each plane, NaN where no tile states it; None where tiles of one plane disagree."""
+    middle = rounded_midpoints(ranges.mean(axis=1))
+    low = np.full(len(z.labels), np.nan)
+    high = low.copy()
+    np.fmin.at(low, z.positions, middle)
+    np.fmax.at(high, z.positions, middle)
+    return low if np.array_equal(low, high, equal_nan=True) else None
 
 
 def _has_tile(placement: Placement) -> Iterator[Coordinate]:

@@ -10,9 +10,12 @@ from slicedfs.errors import ManifestError
 from slicedfs.model import CollectionDocument, Part, Strings, Tiles, TileSetDocument
 from slicedfs.url import redact
 
-__all__ = ["merge", "refuse_unequal"]
+__all__ = ["merge", "refuse_unequal", "stack_taken", "unequal"]
 
 T = TypeVar("T")
+_RESERVED = frozenset(("x", "y", "s", "image", "has_tile"))
+"""Names that the array needs itself."""
+_SHOWN = 5
 
 
 def merge(
@@ -43,14 +46,16 @@ def merge(
             f"{redact(collection.url)}: has no tile set with tiles below it, so there is no array.",
             url=redact(collection.url),
         )
-    _refuse_other_dims(members, stack)
+    _refuse_other_dims(members)
+    if stack is not None:
+        _refuse_stack(members, stack)
     documents = [document for _, document in members]
     starts = np.cumsum([0, *(len(document.tiles) for document in documents)])
     parts = tuple(
         Part(name, document.url, int(start)) for (name, document), start in zip(members, starts, strict=False)
     )
     dims = dict.fromkeys(dim for document in documents for dim in document.shape)
-    counts = {dim: max(document.shape.get(dim, 0) for document in documents) for dim in dims}
+    counts = {dim: _joint_count(documents, dim) for dim in dims}
     shape = {stack: len(members), **counts} if stack else counts
     return TileSetDocument(
         url=collection.url,
@@ -58,14 +63,14 @@ def merge(
         dimensions=tuple(dict.fromkeys(dim for document in documents for dim in document.dimensions)),
         shape=shape,
         tiles=_tiles(documents, starts, stack),
-        extras=collection.extras,
+        extras=_extras(collection, documents),
         unknown=collection.unknown,
         parts=parts,
         stack=stack,
     )
 
 
-def _refuse_other_dims(members: Sequence[tuple[str, TileSetDocument]], stack: str | None) -> None:
+def _refuse_other_dims(members: Sequence[tuple[str, TileSetDocument]]) -> None:
     (first, model), *others = members
     for name, document in others:
         if set(document.tiles.indices) != set(model.tiles.indices):
@@ -74,16 +79,77 @@ def _refuse_other_dims(members: Sequence[tuple[str, TileSetDocument]], stack: st
                 f"{_few(model)}; one array needs the same. Open them with xarray.open_datatree instead.",
                 url=redact(document.url),
             )
-    if stack in model.tiles.indices or stack in ("x", "y", "s"):
-        raise ManifestError(
-            f"{redact(model.url)}: stack={stack!r} names a dim that {first!r} already has. Choose another name.",
-            url=redact(model.url),
-            value=stack,
-        )
+
+
+def _refuse_stack(members: Sequence[tuple[str, TileSetDocument]], stack: str) -> None:
+    """Raise where members cannot be stacked: the name is taken, or their index axes differ."""
+    for name, document in members:
+        taken = {*document.tiles.indices, *document.shape, *document.tiles.coordinates, *_RESERVED}
+        if stack in taken or (stack == "zc" and "z" in document.tiles.coordinates):
+            raise stack_taken(stack, Part(name, document.url, 0))
+    (first, model), *others = members
+    axes = {dim: _axis(model, dim) for dim in model.tiles.indices}
+    odd = [(name, document) for name, document in others if {dim: _axis(document, dim) for dim in axes} != axes]
+    if odd:
+        name, document = odd[0]
+        dim = next(dim for dim, labels in axes.items() if _axis(document, dim) != labels)
+        more = f" ({len(odd)} of {len(members)} members differ from it)" if len(odd) > 1 else ""
+        what = f"has the labels {_axis(document, dim)} along {dim}, but {first!r} has {axes[dim]}{more}"
+        raise unequal(stack, Part(name, document.url, 0), what)
+
+
+def stack_taken(stack: str, part: Part) -> ManifestError:
+    """Return the error for a new dim whose name a member already uses."""
+    return ManifestError(
+        f"{redact(part.url)}: stack={stack!r} names a dim or coordinate that {part.name!r} already has. Choose another "
+        "name.",
+        url=redact(part.url),
+        value=stack,
+    )
+
+
+def unequal(stack: str | None, part: Part, what: str) -> ManifestError:
+    """Return the error for stacked members of unequal shape: `what` is the difference of `part` from the first."""
+    return ManifestError(
+        f"{redact(part.url)}: {part.name!r} {what}; stack={stack!r} needs members of equal shape. Place them by their "
+        "coordinates with mosaic=True, or open them with xarray.open_datatree.",
+        url=redact(part.url),
+    )
+
+
+def _axis(document: TileSetDocument, dim: str) -> str:
+    """Describe the labels of an index axis: labels that all lie in range(count) stand for the whole range."""
+    seen = np.unique(document.tiles.indices[dim])
+    count = document.shape.get(dim, len(seen))
+    return f"0 to {count - 1}" if seen[-1] < count else ", ".join(map(str, seen.tolist()))
+
+
+def _joint_count(documents: list[TileSetDocument], dim: str) -> int:
+    """Return what ``shape`` would count for all together."""
+    counts = [document.shape.get(dim, 0) for document in documents]
+    labels = [np.unique(document.tiles.indices[dim]) for document in documents]
+    if any(len(own) > count for own, count in zip(labels, counts, strict=True)):
+        return max(counts)  # placing warns of it
+    return max(*counts, len(np.unique(np.concatenate(labels))))
+
+
+def _extras(collection: CollectionDocument, documents: list[TileSetDocument]) -> Any:
+    """Return the collection's extras, with the hints of slicedfs that all members share, as dtype and units."""
+    own = collection.extras
+    if (isinstance(own, Mapping) and "slicedfs" in own) or not isinstance(own, Mapping | None):
+        return own
+    hints = [of.extras.get("slicedfs") if isinstance(of.extras, Mapping) else None for of in documents]
+    first = hints[0] if isinstance(hints[0], Mapping) else {}
+    shared = {
+        key: value
+        for key, value in first.items()
+        if all(isinstance(other, Mapping) and other.get(key) == value for other in hints)
+    }
+    return {**(own or {}), "slicedfs": shared} if shared else own
 
 
 def refuse_unequal(document: TileSetDocument, shapes: NDArray[np.int64]) -> None:
-    """Raise ManifestError where stacked members differ in the shape of their tiles, or in their labels.
+    """Raise ManifestError where stacked members differ in the shapes of their tiles.
 
     Parameters
     ----------
@@ -94,30 +160,18 @@ def refuse_unequal(document: TileSetDocument, shapes: NDArray[np.int64]) -> None
     """
     starts = [part.start for part in document.parts]
     stops = [*starts[1:], len(document.tiles)]
-    first = _described(document, shapes, starts[0], stops[0])
-    for part, start, stop in zip(document.parts[1:], starts[1:], stops[1:], strict=True):
-        own = _described(document, shapes, start, stop)
-        for what, mine, model in zip(("tiles of shape", *document.shape), own, first, strict=False):
-            if mine != model:
-                raise ManifestError(
-                    f"{redact(part.url)}: {part.name!r} has {what} {mine}, but {document.parts[0].name!r} has {model}; "
-                    f"stack={document.stack!r} needs members of equal shape. Place them by their coordinates with "
-                    "mosaic=True, or open them with xarray.open_datatree.",
-                    url=redact(part.url),
-                )
+    of = [_distinct(shapes[start:stop]) for start, stop in zip(starts, stops, strict=True)]
+    odd = [i for i, own in enumerate(of) if own != of[0]]
+    if odd:
+        part, first = document.parts[odd[0]], document.parts[0]
+        more = f" ({len(odd)} of {len(of)} members differ from it)" if len(odd) > 1 else ""
+        what = f"has tiles of shape {of[odd[0]]}, but {first.name!r} has {of[0]}{more}"
+        raise unequal(document.stack, part, what)
 
 
-def _described(document: TileSetDocument, shapes: NDArray[np.int64], start: int, stop: int) -> list[str]:
-    """Return what stacked members must share: the shape of tiles, and the labels along each dim of ``shape``.
-
-    Labels that all lie in range(count) stand for the whole range, so that single tiles may be missing.
-    """
-    described = [", ".join(map(str, sorted({tuple(row) for row in shapes[start:stop].tolist()})))]
-    for dim, count in document.shape.items():
-        seen = np.unique(document.tiles.indices[dim][start:stop])
-        whole = dim == document.stack or bool(seen[-1] < count)
-        described.append(f"0 to {count - 1}" if whole else ", ".join(map(str, seen.tolist())))
-    return described
+def _distinct(shapes: NDArray[np.int64]) -> str:
+    rows = sorted(map(tuple, np.unique(shapes, axis=0).tolist()))
+    return ", ".join(map(str, rows[:_SHOWN])) + (", …" if len(rows) > _SHOWN else "")
 
 
 def _few(document: TileSetDocument) -> str:

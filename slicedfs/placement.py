@@ -12,21 +12,23 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.coords import PixelCoords
+from slicedfs.coords import PixelCoords, rounded_midpoints
 from slicedfs.errors import ManifestError, ManifestWarning
 from slicedfs.grid import TileGrid
-from slicedfs.merge import refuse_unequal
+from slicedfs.merge import refuse_unequal, stack_taken, unequal
 from slicedfs.model import TileSetDocument
 from slicedfs.mosaic import Lattice, lattice
 from slicedfs.scattered import ScatteredGrid
 from slicedfs.url import redact
 
-__all__ = ["MAX_POSITIONS", "Axis", "Grid", "Placement", "place"]
+__all__ = ["MAX_POSITIONS", "Axis", "Grid", "Placement", "place", "refuse_empty"]
 
 Grid = TileGrid | ScatteredGrid
 
 MAX_POSITIONS = 2**26
 """More index positions than this are refused: the lookup table would not fit into memory."""
+_FEW_CELLS, _CELLS_PER_TILE = 2**20, 16
+"""Mosaics of more cells than both are kept in bins, not in a table of cells, most of which would be empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,30 +96,34 @@ def place(
         If the document has no tiles, two tiles are at one place, shapes differ outside a mosaic, or a mosaic does not
         fit one pixel grid.
     """
-    if not len(document.tiles):
-        raise ManifestError(
-            f"{redact(document.url)}: tiles is empty, so there is no array. Look at the node with slicedfs.open().",
-            url=redact(document.url),
-            pointer="tiles",
-        )
+    refuse_empty(document)
     axes = _index_axes(document, image_dims)
     positions = _linear(document, axes)
     shapes = _tile_shapes(document, image_dims, header_shape)
     if document.stack:
         refuse_unequal(document, shapes)
     placed = lattice(document, positions, image_dims, shapes, pixel_coords)
+    if document.stack and placed.origins is not None:
+        _refuse_other_lengths(document, image_dims, placed.origins + shapes)
     return Placement(axes, image_dims, shapes, placed, _grid(axes, positions, placed, shapes))
+
+
+def refuse_empty(document: TileSetDocument) -> None:
+    """Raise where the document has no tiles."""
+    if not len(document.tiles):
+        raise ManifestError(
+            f"{redact(document.url)}: tiles is empty, so there is no array. Look at the node with slicedfs.open().",
+            url=redact(document.url),
+            pointer="tiles",
+        )
 
 
 def _index_axes(document: TileSetDocument, image_dims: tuple[str, ...]) -> tuple[Axis, ...]:
     columns = document.tiles.indices
+    if document.stack in image_dims:
+        raise stack_taken(document.stack, document.parts[0])
     if "z" in columns and "z" in image_dims:
-        raise ManifestError(
-            f"{redact(document.url)}: z is an index of the tiles, but their files also hold several z planes. "
-            "Remove z from the indices, or store one plane a file.",
-            url=redact(document.url),
-            pointer="tiles[0].indices.z",
-        )
+        columns = _without_z(document)
     first = [document.stack] if document.stack else []
     others = [dim for dim in columns if dim not in ("r", "c", "z", *first)]
     order = [dim for dim in (*first, "r", "c", *others, "z") if dim in columns]
@@ -125,6 +131,20 @@ def _index_axes(document: TileSetDocument, image_dims: tuple[str, ...]) -> tuple
     if "z" not in columns and "z" not in image_dims:
         axes += _z_from_coordinates(document)
     return tuple(axes)
+
+
+def _without_z(document: TileSetDocument) -> Mapping[str, NDArray[np.int64]]:
+    """Return the index columns of tiles that hold all z planes: z may be counted, but tells no tile from another."""
+    columns = dict(document.tiles.indices)
+    labelled = np.flatnonzero(columns.pop("z"))
+    if len(labelled):
+        raise ManifestError(
+            f"{redact(document.url)}: z is an index of the tiles, but their files also hold several z planes. "
+            "Remove z from the indices, or store one plane a file.",
+            url=redact(document.url),
+            pointer=f"tiles[{labelled[0]}].indices.z",
+        )
+    return columns
 
 
 def _labelled_axis(document: TileSetDocument, dim: str) -> Axis:
@@ -159,11 +179,36 @@ def _z_from_coordinates(document: TileSetDocument) -> list[Axis]:
             url=redact(document.url),
             pointer=f"tiles[{tile}].coordinates.{name}",
         )
-    scale = float(np.abs(middle).max()) or 1.0
-    labels, positions = np.unique(np.round(middle / scale, 12), return_inverse=True)
-    first = np.full(len(labels), len(middle))
-    np.minimum.at(first, positions, np.arange(len(middle)))
-    return [Axis("z", middle[first], positions.astype(np.int64))]
+    middle = rounded_midpoints(middle)
+    labels, positions = np.unique(middle, return_inverse=True)
+    if document.stack:
+        _refuse_other_planes(document, labels, positions)
+    return [Axis("z", labels, positions.astype(np.int64))]
+
+
+def _refuse_other_planes(document: TileSetDocument, labels: NDArray[np.float64], positions: NDArray[np.int64]) -> None:
+    """Raise where stacked documents have planes at different z."""
+    seen = np.zeros((len(document.parts), len(labels)), bool)
+    seen[document.tiles.indices[str(document.stack)], positions] = True
+    odd = np.flatnonzero((seen != seen[0]).any(axis=1))
+    if len(odd):
+        own, first = (_few(labels[seen[part]]) for part in (int(odd[0]), 0))
+        what = f"has planes at z {own}, but {document.parts[0].name!r} at {first}"
+        raise unequal(document.stack, document.parts[int(odd[0])], what)
+
+
+def _refuse_other_lengths(document: TileSetDocument, image_dims: tuple[str, ...], ends: NDArray[np.int64]) -> None:
+    """Raise where the mosaics of stacked documents differ in length."""
+    lengths = np.zeros((len(document.parts), len(image_dims)), np.int64)
+    np.maximum.at(lengths, document.tiles.indices[str(document.stack)], ends)
+    odd = np.flatnonzero((lengths != lengths[0]).any(axis=1))
+    if len(odd):
+        own, first = (
+            ", ".join(f"{dim}={length}" for dim, length in zip(image_dims, lengths[part].tolist(), strict=True))
+            for part in (int(odd[0]), 0)
+        )
+        what = f"is a mosaic of {own} px, but {document.parts[0].name!r} of {first} px"
+        raise unequal(document.stack, document.parts[int(odd[0])], what)
 
 
 def _check_positions(document: TileSetDocument, pointer: str, count: int) -> None:
@@ -203,7 +248,8 @@ def _grid(axes: tuple[Axis, ...], positions: NDArray[np.int64], placed: Lattice,
     counts = tuple(len(axis.labels) for axis in axes)
     shape = (*counts, *(int(edges[-1]) for edges in placed.edges))
     cells = tuple(len(edges) - 1 for edges in placed.edges)
-    if placed.origins is not None and not (placed.one_cell_each and prod((*counts, *cells)) <= MAX_POSITIONS):
+    is_small = prod((*counts, *cells)) <= max(_FEW_CELLS, _CELLS_PER_TILE * len(shapes))
+    if placed.origins is not None and not (placed.one_cell_each and is_small):
         return ScatteredGrid.build(shape, positions, placed.origins, shapes)
     table = np.full((*counts, *cells), -1, np.int32)
     where = np.stack([*(axis.positions for axis in axes), *placed.first_cells.T])
@@ -211,7 +257,7 @@ def _grid(axes: tuple[Axis, ...], positions: NDArray[np.int64], placed: Lattice,
     return TileGrid(shape, placed.edges, table, placed.origins)
 
 
-def _few(labels: NDArray[np.int64]) -> str:
+def _few(labels: NDArray[np.int64] | NDArray[np.float64]) -> str:
     """Return the first labels as text."""
-    shown = ", ".join(str(label) for label in labels[:5])
+    shown = ", ".join(f"{label:.6g}" for label in labels[:5])
     return shown + (", …" if len(labels) > 5 else "")  # noqa: PLR2004
