@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from slicedfs.manifest.checks import ABSENT, Place, coordinate, index, member, s
 from slicedfs.manifest.columns import ABSENT_INDEX, Batch, Digests, Vocabulary
 from slicedfs.model import Strings
 
-__all__ = ["PIXEL_AXES", "TILE_KEYS", "note_pixel_axes", "read_batch"]
+__all__ = ["PIXEL_AXES", "TILE_KEYS", "note_pixel_axes", "read_batch", "read_digests"]
 
 TILE_KEYS = frozenset(("coordinates", "indices", "file", "sha256", "tile_shape", "tile_format", "extras"))
 """The keys that the format defines for a tile (slicedimage 4.1.1, ``io/_keys.py``)."""
@@ -40,10 +41,22 @@ def read_batch(objects: Sequence[object], first: int, vocabulary: Vocabulary, pl
         coordinates=_coordinate_columns(rows.coordinates),
         shape_codes=np.array(rows.shape_codes, np.int32),
         format_codes=np.array(rows.format_codes, np.int32),
-        sha256=_digests(rows.sha256, first),
+        sha256=read_digests(rows.sha256, first),
         extras=rows.extras,
         unknown=rows.unknown,
     )
+
+
+def read_digests(texts: Sequence[object], first: int) -> Digests | None:
+    """Return the digests of tiles, the first of which is number `first`; None where there are none, good or bad."""
+    present = np.array([isinstance(text, str) and _SHA256.fullmatch(text) is not None for text in texts], np.bool_)
+    malformed = tuple(first + i for i, text in enumerate(texts) if text is not None and not present[i])
+    if not malformed and not present.any():
+        return None
+    digests = np.zeros((len(texts), 32), np.uint8)
+    valid = "".join(str(text) for text, is_valid in zip(texts, present, strict=True) if is_valid)
+    digests[present] = np.frombuffer(bytes.fromhex(valid), np.uint8).reshape(-1, 32)
+    return Digests(digests, present, malformed)
 
 
 def note_pixel_axes(place: Place) -> None:
@@ -114,7 +127,19 @@ def _labels(tile: Mapping[str, Any], pointer: str, place: Place) -> dict[str, in
 
 def _ranges(tile: Mapping[str, Any], pointer: str, place: Place) -> dict[str, tuple[float, float]]:
     ranges = _object(tile, "coordinates", pointer, place)
-    return {name: coordinate(value, member(f"{pointer}.coordinates", name), place) for name, value in ranges.items()}
+    return {
+        name: _plain_range(value) or coordinate(value, member(f"{pointer}.coordinates", name), place)
+        for name, value in ranges.items()
+    }
+
+
+def _plain_range(value: object) -> tuple[float, float] | None:
+    """Return the range where it is what writers write, so that no pointer need be made; else None."""
+    if type(value) is not list or len(value) != len(_NO_RANGE):
+        return None
+    first, last = value
+    is_plain = type(first) is float and type(last) is float and isfinite(first) and isfinite(last)
+    return (first, last) if is_plain else None
 
 
 def _index_columns(rows: Sequence[Mapping[str, int]]) -> dict[str, NDArray[np.int64]]:
@@ -125,14 +150,3 @@ def _index_columns(rows: Sequence[Mapping[str, int]]) -> dict[str, NDArray[np.in
 def _coordinate_columns(rows: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, NDArray[np.float64]]:
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.array([row.get(name, _NO_RANGE) for row in rows], np.float64) for name in names}
-
-
-def _digests(texts: Sequence[object], first: int) -> Digests | None:
-    present = np.array([isinstance(text, str) and _SHA256.fullmatch(text) is not None for text in texts], np.bool_)
-    malformed = tuple(first + i for i, text in enumerate(texts) if text is not None and not present[i])
-    if not malformed and not present.any():
-        return None
-    digests = np.zeros((len(texts), 32), np.uint8)
-    valid = "".join(str(text) for text, is_valid in zip(texts, present, strict=True) if is_valid)
-    digests[present] = np.frombuffer(bytes.fromhex(valid), np.uint8).reshape(-1, 32)
-    return Digests(digests, present, malformed)

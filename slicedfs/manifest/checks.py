@@ -23,6 +23,7 @@ _SHOWN, _SHOWN_ITEMS = 60, 3
 _ENDS = 2
 """Numbers that a range has."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_NEEDED_AXES, _AXES = frozenset(("x", "y")), frozenset(("x", "y", "z"))
 _AXES_OF_LIST = {2: ("y", "x"), 3: ("z", "y", "x")}
 
 
@@ -117,6 +118,8 @@ def shape(value: object, pointer: str, place: Place) -> Mapping[str, int] | None
         }
     if not isinstance(value, dict):
         raise place.error(pointer, "must be [y, x], [z, y, x] or an object", value)
+    if _NEEDED_AXES <= value.keys() <= _AXES and all(map(_is_pixels, value.values())):
+        return value  # no pointers were made: this is called for every tile
     for axis in ("x", "y"):
         if axis not in value:
             raise place.error(member(pointer, axis), "is missing: a tile has the axes x and y, and z where it is 3-D")
@@ -124,11 +127,15 @@ def shape(value: object, pointer: str, place: Place) -> Mapping[str, int] | None
 
 
 def _pixels(value: object, pointer: str, place: Place, *, axis: str = "x") -> int:
-    if axis not in ("x", "y", "z"):
+    if axis not in _AXES:
         raise place.error(pointer, "is not an axis of a tile: those are x, y and z")
-    if type(value) is not int or not 1 <= value <= LARGEST:
-        raise place.error(pointer, "must be a number of pixels, an integer >= 1", value)
-    return value
+    if type(value) is int and _is_pixels(value):
+        return value
+    raise place.error(pointer, "must be a number of pixels, an integer >= 1", value)
+
+
+def _is_pixels(value: object) -> bool:
+    return type(value) is int and 1 <= value <= LARGEST
 
 
 def text_or_none(value: object, pointer: str, place: Place) -> str | None:

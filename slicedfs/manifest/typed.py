@@ -6,6 +6,7 @@ rule) gives the batch up, and the careful path reads it, or says what is wrong.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -15,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.manifest.careful import PIXEL_AXES, TILE_KEYS, note_pixel_axes
+from slicedfs.manifest.careful import PIXEL_AXES, TILE_KEYS, note_pixel_axes, read_digests
 from slicedfs.manifest.checks import Place, shape
 from slicedfs.manifest.columns import Batch, Digests, Vocabulary
 from slicedfs.manifest.text import load_part
@@ -147,7 +148,7 @@ def _columns(tiles: Sequence[Any], layout: Layout, first: int, vocabulary: Vocab
     indices = _indices([tile.indices for tile in tiles], layout)
     coordinates = _coordinates([tile.coordinates for tile in tiles], layout)
     files = _files([tile.file for tile in tiles])
-    sha256 = _digests([tile.sha256 for tile in tiles])
+    sha256 = _digests([tile.sha256 for tile in tiles], first)
     extras = {first + i: value for i, value in _values([tile.extras for tile in tiles]) if value not in (None, {})}
     unknown: dict[int, dict[str, Any]] = {}
     for field, key in layout.unknown.items():
@@ -205,22 +206,14 @@ def _files(files: Sequence[str]) -> Strings:
     return Strings(blob.encode(), np.cumsum(np.fromiter(map(len, files), np.int64, len(files))))
 
 
-def _digests(texts: Sequence[str | None]) -> Digests | None:
-    """Return the sha256 of tiles; raise ValueError where one is malformed."""
+def _digests(texts: Sequence[str | None], first: int) -> Digests | None:
+    """Return the digests; at once where all tiles have a good one, as writers give them."""
     stated = [text for text in texts if text is not None]
-    if not stated:
-        return None
-    if set(map(len, stated)) != {_HEX_DIGITS}:
-        raise ValueError("a sha256 of another length")
-    digits = bytes.fromhex("".join(stated))  # skips spaces, which reshape finds
-    digests = np.frombuffer(digits, np.uint8).reshape(len(stated), 32)
-    present = np.ones(len(texts), np.bool_)
-    if len(stated) == len(texts):
-        return Digests(digests, present)
-    present = np.fromiter((text is not None for text in texts), np.bool_, len(texts))
-    spread = np.zeros((len(texts), 32), np.uint8)
-    spread[present] = digests
-    return Digests(spread, present)
+    if len(stated) == len(texts) and set(map(len, stated)) == {_HEX_DIGITS}:
+        with suppress(ValueError):  # what is no digit; spaces are skipped, so that there are too few bytes then
+            digests = np.frombuffer(bytes.fromhex("".join(stated)), np.uint8).reshape(len(texts), _HEX_DIGITS // 2)
+            return Digests(digests, np.ones(len(texts), np.bool_))
+    return read_digests(texts, first)
 
 
 def _values(raws: Sequence[msgspec.Raw]) -> Iterator[tuple[int, Any]]:

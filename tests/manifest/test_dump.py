@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifest.documents import URL, assert_equal, collection, read, read_quietly, said, tile, tile_set
 
@@ -163,6 +163,7 @@ def parse_quietly(data):
     return read_quietly(json.loads(data))
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

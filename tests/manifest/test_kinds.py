@@ -126,6 +126,7 @@ def test_a_wrong_document_is_told_what_it_is(document, what):
     ("document", "name"),
     [
         ([], "list"),
+        ([{"a": 1}], "list"),
         ([1, {"codeword": 1}], "list"),
         ("text", "string"),
         (1, "number"),

@@ -4,7 +4,7 @@ import json
 import warnings
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifest.documents import URL, collection, encode, tile, tile_set
 
@@ -137,27 +137,27 @@ KEYS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_raise_nothing_but_manifest_errors(data):
     """Noise is refused, not crashed on."""
     quietly(data)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, JSON, max_size=6), st.sampled_from(["0.1.0", "0.0.0", "5.0.0"]))
 def test_any_fields_raise_nothing_but_manifest_errors(fields, version):
     """Documents with any value under any key are read or refused."""
     quietly(json.dumps(fields | {"version": version}).encode())
 
 
+@settings(deadline=None)
 @given(st.data())
-@example(None)
 def test_mutated_documents_raise_nothing_but_manifest_errors(data):
     """A document of which some bytes were changed, cut or doubled is read or refused."""
     good = encode(tile_set(tile(), tile(file="b.tif", odd=[{"a": 1}, {"b": 2}]), tile(file="c.tif")))
-    if data is None:
-        return quietly(good)
     for _ in range(data.draw(st.integers(1, 3))):
         i, j = sorted((data.draw(st.integers(0, len(good))), data.draw(st.integers(0, len(good)))))
         replacement = data.draw(st.sampled_from([b"", b"}, {", b'"', b"\\", b"-1", b"1e999", b"null", b"[", b"]]"]))
         good = good[:i] + replacement + (good[j:] if j - i < 40 else good[i:])
-    return quietly(good)
+    quietly(good)

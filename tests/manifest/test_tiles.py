@@ -159,12 +159,14 @@ def test_tiles_that_are_no_objects_are_refused(value):
 
 
 @pytest.mark.parametrize("huge", ["1e999", "-1e999"])
-def test_numbers_beyond_all_bounds_are_refused_where_they_are(huge):
+@pytest.mark.parametrize("other", [0, 0.5])
+@pytest.mark.parametrize("end", [0, 1])
+def test_numbers_beyond_all_bounds_are_refused_where_they_are(huge, other, end):
     """1e999 is valid JSON, and infinite."""
-    text = encode(tile_set(tile(coordinates={"xc": [0, "huge"]}))).decode().replace('"huge"', huge)
-    with pytest.raises(
-        ManifestError, match=r"tiles\[0\]\.coordinates\.xc\[1\] must be a finite number, got -?Infinity\.$"
-    ):
+    pair = [other, "huge"] if end else ["huge", other]
+    text = encode(tile_set(tile(coordinates={"xc": pair}))).decode().replace('"huge"', huge)
+    message = rf"tiles\[0\]\.coordinates\.xc\[{end}\] must be a finite number, got -?Infinity\.$"
+    with pytest.raises(ManifestError, match=message):
         parse(text.encode(), URL)
 
 
@@ -245,6 +247,13 @@ def test_where_all_sha256_are_malformed_there_is_no_column():
         tiles = read(tile_set(tile(sha256="does-not-exist"))).tiles
     assert tiles.sha256 is None
     assert tiles.has_sha256 is None
+
+
+def test_digits_do_not_move_from_one_sha256_to_the_next():
+    """62 and 66 digits are two malformed ones, not two good ones."""
+    with pytest.warns(ManifestWarning, match=r"tiles\[0\]\.sha256 \(and 1 more\) is not"):
+        tiles = read(tile_set(tile(sha256="0" * 62), tile(sha256="0" * 66))).tiles
+    assert tiles.sha256 is None
 
 
 def test_a_sha256_with_spaces_inside_is_malformed():
