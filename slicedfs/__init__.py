@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         StoreError,
         UrlPolicyError,
     )
-    from slicedfs.explain import Plan, explain
+    from slicedfs.plan import Plan, explain
     from slicedfs.node import Collection, TileSet
     from slicedfs.opening import open, open_dataarray  # noqa: A004 - slicedfs.open is its name
     from slicedfs.policy import UrlPolicy
@@ -88,12 +88,12 @@ __all__ = [
 
 _HOMES = {
     "Collection": "node",
-    "Plan": "explain",
+    "Plan": "plan",
     "Thumbnails": "thumbnails",
     "TileSet": "node",
     "Trace": "tracing",
     "UrlPolicy": "policy",
-    "explain": "explain",
+    "explain": "plan",
     "open": "opening",
     "open_dataarray": "opening",
     "progress": "bars",
@@ -108,11 +108,9 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'slicedfs' has no attribute {name!r}")
-    home = _HOMES.get(name, "errors")
-    module = import_module(f"slicedfs.{home}")
-    # All at once: importing slicedfs.explain makes the module an attribute here, where the function should be.
-    globals().update({other: getattr(module, other) for other in __all__ if _HOMES.get(other, "errors") == home})
-    return globals()[name]
+    value = getattr(import_module(f"slicedfs.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

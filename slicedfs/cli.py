@@ -147,8 +147,8 @@ def _ls(arguments: argparse.Namespace) -> None:
 def _explain(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from slicedfs import explain  # from slicedfs.explain it would leave the module in the function's place
     from slicedfs.node import TileSet
+    from slicedfs.plan import explain
 
     node = _node(arguments)
     if not isinstance(node, TileSet):

@@ -73,7 +73,18 @@ class UrlPolicyError(SlicedfsError, PermissionError):
 
 
 class StoreError(SlicedfsError, OSError):
-    """Bytes could not be read or written."""
+    """Bytes could not be read or written.
+
+    Attributes
+    ----------
+    status
+        HTTP status of the last try; None where there was none.
+    tries
+        How often it was tried; None where nothing was.
+    """
+
+    status: int | None = None
+    tries: int | None = None
 
 
 class MissingTileError(StoreError, FileNotFoundError):

@@ -76,7 +76,7 @@ class _Reader:
         url = self.source.tile_url(tile)
         size = await in_thread(self._paste_kept, tile, url)
         if size is not None:
-            self._tell(tile, url, size, absent=False)
+            self._tell(tile, url, size, cached=True)
         return size is not None
 
     def _paste_kept(self, tile: int, url: str) -> int | None:
@@ -95,11 +95,12 @@ class _Reader:
         if not await in_thread(partial(self._paste, tile, url, reply.data, last=False)):
             again = await self.source.session.store.read(Request(url, source=self.source.owner(tile)))
             await in_thread(partial(self._paste, tile, url, again.data, last=True))
-        self._tell(tile, url, len(reply.data), absent=False)
+        self._tell(tile, url, len(reply.data))
 
-    def _tell(self, tile: int, url: str, size: int, *, absent: bool) -> None:
+    def _tell(self, tile: int, url: str, size: int, *, absent: bool = False, cached: bool = False) -> None:
         if self.load is not None:
-            self.load.read(url, size, self.source.document.tiles.where(tile), absent=absent)
+            labels = self.source.document.tiles.where(tile)
+            self.load.read(url, size, labels, absent=absent, cached=cached)
 
     def _paste(self, tile: int, url: str, data: bytes, *, last: bool) -> bool:
         """Verify, decode and paste; False where the checksum differs and this was not the `last` try."""

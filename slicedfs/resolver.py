@@ -181,7 +181,7 @@ class Session:
         except MissingTileError:
             raise
         except StoreError as error:
-            kept = None if getattr(error, "status", None) in _REFUSED else await in_thread(self.cache.get, key)
+            kept = None if error.status in _REFUSED else await in_thread(self.cache.get, key)
             if kept is None:
                 raise
             warnings.warn(

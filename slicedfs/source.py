@@ -27,6 +27,7 @@ from slicedfs.url import Base, extension, join, redact
 __all__ = ["SourceRef", "TileSource", "open_source", "reopen"]
 
 _PROBED_TILES = 4
+_PAST_END = 416
 _ALONE = Combine()
 
 
@@ -274,15 +275,24 @@ async def _drive(session: Session, request: Request, of_tile: codecs.TileRequest
 
 
 async def _part(session: Session, request: Request, digest: str) -> bytes:
-    """Return part of a tile, from the cache where there is one."""
+    """Return part of a tile, from the cache where there is one; b"" past its end."""
     if session.cache is None:
-        return (await session.store.read(request)).data
+        return await _range(session, request)
     key = Cache.key("part", digest, request.url, str(tuple(request.byte_range)))
     kept = await in_thread(session.cache.get, key)
     if kept is None:
-        kept = (await session.store.read(request)).data
+        kept = await _range(session, request)
         await in_thread(session.cache.put, key, kept)
     return kept
+
+
+async def _range(session: Session, request: Request) -> bytes:
+    try:
+        return (await session.store.read(request)).data
+    except StoreError as error:
+        if error.status == _PAST_END:  # a damaged header pointed there; the codec says so better
+            return b""
+        raise
 
 
 def _spread(count: int) -> Iterator[int]:

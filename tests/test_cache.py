@@ -53,8 +53,10 @@ def test_second_read_makes_no_tile_request(fs, tmp_path):
     """The second read asks for the document alone, and gives the same pixels."""
     np.testing.assert_array_equal(opened(tmp_path / "cache").values, PIXELS)
     fs.clear()
-    np.testing.assert_array_equal(opened(tmp_path / "cache").values, PIXELS)
+    with slicedfs.trace() as seen:
+        np.testing.assert_array_equal(opened(tmp_path / "cache").values, PIXELS)
     assert fs.paths == ["b/set.json"]
+    assert (seen.requests, seen.tiles, seen.cached) == (1, 3, 3)
 
 
 def test_part_of_what_is_kept(fs, tmp_path):

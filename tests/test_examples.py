@@ -8,13 +8,14 @@ import sys
 from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+NOTEBOOKS = ("explore.ipynb", "mosaic.ipynb", "rounds.ipynb")
 CHECKED = (
     "equal:     requests that selecting caused, and 0",
     "equal:     requests foretold, and seen by the server",
@@ -90,49 +91,116 @@ def test_make_demo_runs_the_demo() -> None:
     assert "python examples/demo.py" in makefile.partition("\ndemo:")[2].partition("\n\n")[0]
 
 
-def test_notebook_holds_no_outputs() -> None:
-    """The notebook in the repository is stripped: what it shows is made where it runs."""
-    cells = [cell for cell in read_notebook(EXAMPLES)["cells"] if cell["cell_type"] == "code"]
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_hold_no_outputs(name: str) -> None:
+    """The notebooks in the repository are stripped: what they show is made where they run."""
+    cells = [cell for cell in read_notebook(EXAMPLES / name)["cells"] if cell["cell_type"] == "code"]
     assert len(cells) >= 8
     assert [(cell["outputs"], cell["execution_count"]) for cell in cells] == [([], None)] * len(cells)
 
 
-def test_notebook_runs(examples: Path) -> None:
+def test_all_notebooks_run_here() -> None:
+    """There is a test for every notebook among the examples, and README.md links to each."""
+    assert {path.name for path in EXAMPLES.glob("*.ipynb")} == set(NOTEBOOKS)
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in NOTEBOOKS if f"](examples/{name})" not in readme] == []
+
+
+def test_explore_runs(examples: Path) -> None:
     """Every cell runs in Jupyter, where a loop is running: sync loads, awaited ones, dask, the plot, equal pixels."""
-    notebook = read_notebook(examples)
-    probe = "import asyncio\nasyncio.get_running_loop().is_running()"
-    notebook["cells"].append({"cell_type": "code", "id": "probe", "metadata": {}, "source": probe} | EMPTY)
-    (examples / "explore.ipynb").write_text(json.dumps(notebook))
-    # In a process of its own: the warnings of Jupyter's libraries are no business of these tests.
-    done = run("-c", EXECUTE, cwd=examples)
-    assert done.returncode == 0, done.stderr[-3000:]
-    outputs = [cell["outputs"] for cell in read_notebook(examples)["cells"] if cell["cell_type"] == "code"]
-    printed = "".join("".join(o["text"]) for cell in outputs for o in cell if o["output_type"] == "stream")
-    assert printed.splitlines() == ["foretold: 3 requests, seen by the server: 3", "equal"]
-    assert shown(outputs, "text/plain")[-1] == "True"
-    plan = next(text for text in shown(outputs, "text/plain") if "requests" in text)
+    shown = execute(examples / "explore.ipynb")
+    assert shown.printed == ["foretold: 3 requests, seen by the server: 3", "equal"]
+    plan = next(text for text in shown.texts if "requests" in text)
     assert plan.startswith("3 tiles, 3 requests, 384 KiB for 144.7 KiB of pixels\n")
-    pictures = [b64decode(text) for text in shown(outputs, "image/png")]
-    assert [is_picture(picture, (700, 300)) for picture in pictures] == [True]
+    assert [is_picture(picture, (700, 300)) for picture in shown.pictures] == [True]
+
+
+def test_mosaic_runs(examples: Path) -> None:
+    """The slide is one array of equal pixels; crops across borders, a preview and a stack request their tiles."""
+    shown = execute(examples / "mosaic.ipynb")
+    assert [line for line in shown.printed if not line.startswith("  ")] == [
+        "foretold: 12 requests, seen by the server: 12",
+        "{'y': 64, 'x': 64} out of 4 tiles",
+        "2 tiles, 2 requests, 256 KiB for 256 KiB of pixels",
+        "equal",
+        "equal",
+    ]
+    # 95 to 165 um are 140 pixels of 0.5 um, 100 to 160 um are 120, in 3 rounds, of 2 bytes: 100,800.
+    plans = [text.partition("\n")[0] for text in shown.texts if "requests" in text]
+    assert plans == [
+        "12 tiles, 12 requests, 1.5 MiB for 98.44 KiB of pixels",
+        "1 tiles, 1 requests, 128 KiB for 48.24 KiB of pixels",
+    ]
+    assert "(r: 3, c: 3, z: 3, y: 512, x: 512)" in shown.texts[0]
+    assert any("(fov: 4, r: 3, c: 3, z: 3, y: 256, x: 256)" in text for text in shown.texts)
+    assert [is_picture(picture, (800, 250)) for picture in shown.pictures] == [True] * 3
+
+
+def test_rounds_runs(examples: Path) -> None:
+    """Loaded, in threads and on a cluster the reductions are equal; each tile is requested once, when it computes."""
+    shown = execute(examples / "rounds.ipynb")
+    assert [line for line in shown.printed if "tasks" not in line] == [
+        "loaded: 108 requests for 108 tiles",
+        "built:  0 requests for 0 tiles",
+        "read:   108 requests for 108 tiles",
+        "equal",
+        "read:   108 requests for 108 tiles",
+        "equal",
+    ]
+    # 4 fields of 3 channels and 3 planes in 3 rounds; "auto" holds 128 MiB; 3 rounds of one tile are 384 KiB.
+    chunks = [line.split()[:2] for line in shown.printed if "tasks" in line]
+    assert chunks == [["{}", "108"], ["auto", "1"], ["suggested", "36"]]
+    assert "array([1. , 0.8, 0.6])" in shown.texts
+    assert [is_picture(picture, (1000, 300)) for picture in shown.pictures] == [True]
 
 
 EMPTY: dict[str, Any] = {"outputs": [], "execution_count": None}
 EXECUTE = """
+import sys
+
 import nbformat
 from nbclient import NotebookClient
 
-notebook = nbformat.read("explore.ipynb", as_version=4)
+notebook = nbformat.read(sys.argv[1], as_version=4)
 NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
-nbformat.write(notebook, "explore.ipynb")
+nbformat.write(notebook, sys.argv[1])
 """
 
 
-def read_notebook(directory: Path) -> dict[str, Any]:
-    """Read explore.ipynb in `directory`."""
-    notebook: dict[str, Any] = json.loads((directory / "explore.ipynb").read_text(encoding="utf-8"))
+class Shown(NamedTuple):
+    """What a notebook shows."""
+
+    printed: list[str]
+    """Lines on stdout, in order."""
+    texts: list[str]
+    """Values at the ends of cells, as text."""
+    pictures: list[bytes]
+    """As PNG."""
+
+
+def execute(path: Path) -> Shown:
+    """Run the notebook at `path` in Jupyter; check that an event loop is running there, in which loads must work."""
+    notebook = read_notebook(path)
+    probe = "import asyncio\nasyncio.get_running_loop().is_running()"
+    notebook["cells"].append({"cell_type": "code", "id": "probe", "metadata": {}, "source": probe} | EMPTY)
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    # In a process of its own: the warnings of Jupyter's libraries are no business of these tests.
+    done = run("-c", EXECUTE, path.name, cwd=path.parent)
+    assert done.returncode == 0, done.stderr[-3000:]
+    cells = [cell for cell in read_notebook(path)["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    printed = "".join("".join(output["text"]) for output in outputs if output.get("name") == "stdout")
+    *texts, looping = of_kind("text/plain", outputs)
+    assert looping == "True"
+    return Shown(printed.splitlines(), texts, [b64decode(text) for text in of_kind("image/png", outputs)])
+
+
+def read_notebook(path: Path) -> dict[str, Any]:
+    """Read the notebook at `path`."""
+    notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return notebook
 
 
-def shown(outputs: list[list[dict[str, Any]]], kind: str) -> list[str]:
-    """Give what all cells show as `kind` (a MIME type)."""
-    return ["".join(o["data"][kind]) for cell in outputs for o in cell if kind in o.get("data", {})]
+def of_kind(kind: str, outputs: list[dict[str, Any]]) -> list[str]:
+    """Give the `outputs` that are of `kind` (a MIME type)."""
+    return ["".join(output["data"][kind]) for output in outputs if kind in output.get("data", {})]

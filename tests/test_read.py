@@ -387,3 +387,11 @@ def test_explain_of_absent_files(bench):
     """What is listed is planned, whether it is there or not."""
     del bench.fs.files["b/b.npy"]
     assert explain(bench.open()).tiles == 2
+
+
+def test_header_that_points_past_the_end(bench):
+    """A TIFF whose directory lies past its end is a damaged image, not a failed request."""
+    bench.fs.files["b/a.tif"] = b"II*\x00\xff\xff\xff\x00" + bytes(100)
+    bench.put_set([tile("a.tif", {"x": [0, 3], "y": [0, 2]})], {})
+    with pytest.raises(CodecError, match=r"^recording://b/a\.tif: "):
+        bench.open()

@@ -31,6 +31,7 @@ import slicedfs
 from slicedfs.opening import OpenKeywords
 from slicedfs.options import ArrayOptions
 from slicedfs.store import StoreOptions
+from slicedfs.xarray_backend import SlicedfsBackendEntrypoint
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -255,6 +256,9 @@ def check_pixels(names: Mapping[str, Any]) -> None:
     # (140.2 - 128) / 0.5 = 24.4, (160.1 - 128) / 0.5 = 64.2, and so on: pixel 24 holds 140.0 to 140.5.
     np.testing.assert_array_equal(names["spots"].values, [field[0, 2, 1, 64, 24], field[2, 2, 1, 224, 105]])
     np.testing.assert_array_equal(names["array"].values, slide[:, :, :, :256, 256:])
+    # 95 to 165 um are pixels 190 to 329, 100 to 160 um are 200 to 319; fov_000 is above fov_002.
+    np.testing.assert_array_equal(names["corner"].values, slide[0, 2, 1, 200:320, 190:330])
+    np.testing.assert_array_equal(names["pair"].values, [slide[0, 2, 1, :256, :256], slide[0, 2, 1, 256:, :256]])
     planes = field[0, 2].max(axis=(1, 2)).tolist()
     assert str(planes) + "\n" in {block.text for block in BLOCKS}
     means = field.max(axis=2).mean(axis=(2, 3))[:, 2].round(1)
@@ -279,12 +283,22 @@ def test_quickstart_is_short() -> None:
 def test_options_are_those_of_the_engine() -> None:
     """The table of options has every option of the engine, no other, and its defaults."""
     rows = {row[0].strip("`"): ast.literal_eval(row[1].strip("`")) for row in tables("Options")}
-    assert rows.keys() == OpenKeywords.__annotations__.keys() | {"group", "level", "select", "depth"}
+    others = {"group", "level", "stack", "mosaic", "select", "depth"}
+    assert rows.keys() == OpenKeywords.__annotations__.keys() | others
+    assert others <= parameters(SlicedfsBackendEntrypoint.open_dataset, SlicedfsBackendEntrypoint.open_datatree)
+    assert {"group", "level", "stack", "mosaic"} <= parameters(slicedfs.open_dataarray)
     defaults = {option.name: option.default for kind in (ArrayOptions, StoreOptions) for option in fields(kind)}
     given = {name: value for name, value in rows.items() if isinstance(defaults.get(name), str | int)}
     assert given == {name: defaults[name] for name in given}
-    assert given.keys() == {"pixel_coords", "on_missing", "verify", "max_tile_bytes", "bytes_in_flight"}
-    assert all(rows[name] is None for name in rows.keys() - given.keys() - {"level"})
+    texts, numbers = {"pixel_coords", "on_missing", "verify"}, {"max_tile_bytes", "bytes_in_flight", "tile_cache_bytes"}
+    assert given.keys() == texts | numbers
+    assert (rows["level"], rows["mosaic"]) == (0, False)
+    assert all(rows[name] is None for name in rows.keys() - given.keys() - {"level", "mosaic"})
+
+
+def parameters(*functions: Callable[..., Any]) -> set[str]:
+    """Give the names of the parameters of all `functions` together."""
+    return {name for function in functions for name in inspect.signature(function).parameters}
 
 
 @pytest.mark.parametrize("row", tables("Open")[:3], ids=lambda row: row[0].split()[0])

@@ -105,7 +105,7 @@ def store_error(
     else:
         text = _hide(urls.redact_text(verdict.text), hidden)
         error = StoreError(f"{shown}: could not be read: {text} ({tried}).{hint and ' '}{hint}", url=shown)
-    error.status, error.tries = verdict.status, gave_up.tries  # type: ignore[attr-defined]
+    error.status, error.tries = verdict.status, gave_up.tries
     if not isinstance(gave_up.cause, TryError):  # that one says no more than the message
         error.__cause__ = _redacted(gave_up.cause, hidden)
     return error

@@ -1,6 +1,7 @@
 """The doors onto the I/O loop: from anywhere, with errors, cancellation and Ctrl-C as they should be."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from faultserver import DATA, FaultServer
+from faultserver import DATA, Exchange, FaultServer
 
 from slicedfs.ranges import ByteRange
 from slicedfs.store import Request, Store, StoreOptions, in_thread, run, run_async
@@ -155,6 +156,27 @@ def test_cancelling_the_caller_ends_the_coroutine(how: str) -> None:
     assert asyncio.run(main()) is True
 
 
+def test_errors_of_a_cancelled_coroutine_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What a coroutine raises while it is cancelled by the caller is nobody's, and makes no noise."""
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            raise LookupError("while cleaning up")
+
+    async def main() -> None:
+        task = asyncio.create_task(run_async(stubborn))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError, match=r"^$"):
+            await task
+
+    asyncio.run(main())
+    gc.collect()
+    assert caplog.records == []
+
+
 def test_decode_pool_has_few_threads() -> None:
     """in_thread runs at most DECODE_THREADS calls at a time, off the I/O thread."""
     seen: set[int] = set()
@@ -182,7 +204,7 @@ def child(code: str, *args: str) -> subprocess.Popen[str]:
     """Start Python on `code`, which imports from tests/."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *args], env=env, text=True, stdout=-1, stderr=-1
+        [sys.executable, "-c", textwrap.dedent(code), *args], env=env, text=True, stdin=-1, stdout=-1, stderr=-1
     )
 
 
@@ -243,6 +265,39 @@ def test_fork_child_reads() -> None:
         out, err = process.communicate(timeout=30)
     assert (out, err) == ("0 True\n", "")
     assert len(server.seen) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX fork")
+def test_fork_amid_a_request() -> None:
+    """What the parent has under way at the moment of a fork does not count in the child."""
+    code = """
+    import os, sys, threading, time, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from slicedfs.store import Request, Store, StoreOptions, run
+    base = sys.argv[1]
+    store = Store(StoreOptions(base + "/m.json", concurrency=1, bytes_in_flight=10, retry_s=0.001, stall_s=5.0))
+    thread = threading.Thread(target=lambda: run(store.read, Request(base + "/stall/x")), daemon=True)
+    thread.start()
+    print(sys.stdin.readline().strip(), flush=True)
+    child = os.fork()
+    if child == 0:
+        data = run(store.read, Request(base + "/good/x")).data
+        os._exit(0 if len(data) == 262144 else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    os._exit(0)
+    """
+    began = threading.Event()
+
+    async def stall(x: Exchange) -> None:
+        began.set()
+        await asyncio.sleep(3600)
+
+    with FaultServer({"stall": stall}) as server:
+        process = child(code, server.url)
+        assert process.stdin is not None
+        assert began.wait(20)
+        out, err = process.communicate("go\n", timeout=20)
+    assert (out, err) == ("go\n0\n", "")
 
 
 def _read_in_child(store: Store, url: str) -> bytes:

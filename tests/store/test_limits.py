@@ -92,6 +92,30 @@ def test_bytes_in_flight(fs: RecordingFileSystem, byte_range: ByteRange) -> None
     assert bytes_budget().in_use == 0
 
 
+def test_sizes_count_as_soon_as_they_are_known(fs: RecordingFileSystem) -> None:
+    """Objects that turn out small make room for others while they are consumed."""
+    fs.files.update({f"b/{i}": bytes(1000) for i in range(20)})
+    fs.delay_s = 0.02  # all are in line before the first size is known
+    held = 0
+
+    async def main() -> None:
+        all_there = asyncio.Event()
+
+        async def consume(key: object, reply: Reply) -> None:
+            nonlocal held
+            held += 1
+            if held == 20:
+                all_there.set()
+            async with asyncio.timeout(5):
+                await all_there.wait()  # none is given back before all have come
+
+        store = store_of(fs, bytes_in_flight=4 << 20)  # four of an unknown size, which counts 1 MiB
+        await store.fetch(((i, Request(f"recording://b/{i}")) for i in range(20)), consume)
+
+    run(main)
+    assert (held, fs.max_in_flight) == (20, 4)
+
+
 def test_a_request_larger_than_the_bound_goes_alone(fs: RecordingFileSystem) -> None:
     """One request over the bound is let through, with nothing beside it."""
     fs.files.update({f"b/{i}": bytes(1000) for i in range(5)})

@@ -168,12 +168,33 @@ def server() -> Iterator[FaultServer]:
 
 def s3_store(server: FaultServer, mode: str) -> Store:
     options = {"key": "k", "secret": "s", "endpoint_url": server.url, "client_kwargs": {"region_name": "us-east-1"}}
-    return Store(StoreOptions(f"s3://{mode}/m.json", options, stall_s=0.3), Clock(sleep=no_sleep))
+    tries = 2 if mode == "drip" else 5  # each takes its time
+    return Store(StoreOptions(f"s3://{mode}/m.json", options, stall_s=0.3, max_tries=tries), Clock(sleep=no_sleep))
 
 
 def gcs_store(server: FaultServer, mode: str) -> Store:
     options = {"token": "anon", "endpoint_url": server.url, "project": "test"}
     return Store(StoreOptions(f"gs://{mode}/m.json", options, stall_s=0.15), Clock(sleep=no_sleep))
+
+
+def http_store(server: FaultServer, mode: str) -> Store:
+    return Store(StoreOptions(f"{server.url}/{mode}/m.json"), Clock(sleep=no_sleep))
+
+
+@pytest.mark.parametrize("make", [http_store, s3_store, gcs_store], ids=["http", "s3", "gcs"])
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_one_retry_layer(server: FaultServer, make: Callable[[FaultServer, str], Store], status: int) -> None:
+    """A persistent failure costs five requests in all: the libraries' own retries are off."""
+
+    async def fails(x: Exchange) -> None:
+        await x.reply(status, b"no")
+
+    server.modes[f"{status}-always"] = fails
+    store, key = make(server, f"{status}-always"), uuid4().hex
+    url = store.options.root.replace("m.json", key)
+    with pytest.raises(StoreError, match=rf"{key}: could not be read: HTTP status {status} .*5 tries\)"):
+        run(store.read, Request(url, ByteRange(0, 10)))
+    assert len([seen for seen in server.seen if key in seen.path]) == 5
 
 
 def test_empty_object_of_google(server: FaultServer) -> None:

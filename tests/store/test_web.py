@@ -15,6 +15,7 @@ from slicedfs.errors import MissingTileError, StoreError, UrlPolicyError
 from slicedfs.policy import UrlPolicy
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import Reply, Request, Store, StoreOptions, run
+from slicedfs.store.origins import Origins
 from slicedfs.store.retry import Clock
 from slicedfs.store.web import Web, retry_after_s
 
@@ -366,7 +367,7 @@ def test_asynchronous_filesystem_of_the_user(server: FaultServer, other: FaultSe
 
 
 def test_sessions_are_shared_by_stores(server: FaultServer) -> None:
-    """Stores with equal options share connections: opening a hundred does not open a hundred."""
+    """Stores with equal options, in whatever order, share connections: opening a hundred does not open a hundred."""
     ports: set[Any] = set()
 
     async def peer(x: Exchange) -> None:
@@ -374,9 +375,19 @@ def test_sessions_are_shared_by_stores(server: FaultServer) -> None:
         await x.good()
 
     server.modes["peer"] = peer
-    for _ in range(10):
-        run(store_of(server).read, Request(f"{server.url}/peer/x", SPAN))
+    options = {"headers": {"X-Mine": "1"}, "block_size": 1000}
+    for i in range(10):
+        ordered = options if i % 2 else dict(reversed(options.items()))
+        run(store_of(server, ordered).read, Request(f"{server.url}/peer/x", SPAN))
     assert len(ports) == 1
+
+
+def test_origins_are_told_apart_by_every_character() -> None:
+    """URLs without a path, which differ in the last digit of the port, are different origins."""
+    origins = Origins(StoreOptions("http://h:81", {"headers": {"Authorization": SECRET}}), Clock())
+    readers = [run(origins.reader, url, None) for url in ("http://h:81", "http://h:82", "http://h:81")]
+    assert readers[0] is not readers[1]
+    assert readers[0] is readers[2]
 
 
 def test_web_page_where_one_is_wanted(server: FaultServer) -> None:
