@@ -32,8 +32,6 @@ A map of the package; imports point down, and a test keeps it so::
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slicedfs.bars import progress
-    from slicedfs.chunking import suggest_chunks
     from slicedfs.errors import (
         ChecksumError,
         CodecError,
@@ -49,12 +47,14 @@ if TYPE_CHECKING:
         StoreError,
         UrlPolicyError,
     )
-    from slicedfs.plan import Plan, explain
     from slicedfs.node import Collection, TileSet
     from slicedfs.opening import open, open_dataarray  # noqa: A004 - slicedfs.open is its name
     from slicedfs.policy import UrlPolicy
-    from slicedfs.thumbnails import Thumbnails
-    from slicedfs.tracing import Trace, trace
+    from slicedfs.show.bars import progress
+    from slicedfs.show.chunking import suggest_chunks
+    from slicedfs.show.plan import Plan, explain
+    from slicedfs.show.thumbnails import Thumbnails
+    from slicedfs.show.tracing import Trace, trace
 
 __version__ = "0.1.0.dev0"
 
@@ -88,17 +88,17 @@ __all__ = [
 
 _HOMES = {
     "Collection": "node",
-    "Plan": "plan",
-    "Thumbnails": "thumbnails",
+    "Plan": "show.plan",
+    "Thumbnails": "show.thumbnails",
     "TileSet": "node",
-    "Trace": "tracing",
+    "Trace": "show.tracing",
     "UrlPolicy": "policy",
-    "explain": "plan",
+    "explain": "show.plan",
     "open": "opening",
     "open_dataarray": "opening",
-    "progress": "bars",
-    "suggest_chunks": "chunking",
-    "trace": "tracing",
+    "progress": "show.bars",
+    "suggest_chunks": "show.chunking",
+    "trace": "show.tracing",
 }
 
 

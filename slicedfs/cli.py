@@ -148,7 +148,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from slicedfs.node import TileSet
-    from slicedfs.plan import explain
+    from slicedfs.show.plan import explain
 
     node = _node(arguments)
     if not isinstance(node, TileSet):

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from slicedfs.cards import collection_card, tile_set_card
-from slicedfs.chunking import warn_of_many_chunks
 from slicedfs.model import CollectionDocument, Document, TileSetDocument
 from slicedfs.options import ArrayOptions
 from slicedfs.resolver import Opened, Session
+from slicedfs.show.cards import collection_card, tile_set_card
+from slicedfs.show.chunking import warn_of_many_chunks
+from slicedfs.show.summary import plain, summarize
+from slicedfs.show.thumbnails import Thumbnails, read_thumbnails
+from slicedfs.show.tiletable import TileTable
 from slicedfs.source import TileSource, open_source
 from slicedfs.store import run
-from slicedfs.summary import plain, summarize
-from slicedfs.thumbnails import Thumbnails, read_thumbnails
-from slicedfs.tiletable import TileTable
 from slicedfs.url import redact
 
 if TYPE_CHECKING:

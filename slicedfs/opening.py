@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
-from slicedfs.chunking import warn_of_many_chunks
 from slicedfs.coords import PixelCoords
 from slicedfs.dataset import IMAGE, attributes, build_dataset
 from slicedfs.node import Node, TileSet, find, node_of, walk
 from slicedfs.options import ArrayOptions, Combine, OnMissing, Verify
 from slicedfs.policy import UrlPolicy
 from slicedfs.resolver import Session
+from slicedfs.show.chunking import warn_of_many_chunks
 from slicedfs.source import TileSource, open_source
 from slicedfs.store import StoreOptions, gather, run
 from slicedfs.url import root_candidates

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from smallsets import Bench, tile, tile_set
 
 import slicedfs
-from slicedfs import sizes
-from slicedfs.chunking import MAX_CHUNKS
 from slicedfs.errors import GraphSizeWarning, SlicedfsWarning
+from slicedfs.show import sizes
+from slicedfs.show.chunking import MAX_CHUNKS
 from slicedfs.testing import RecordingFileSystem
 
 SET: Callable[[], RecordingFileSystem] = filesystem

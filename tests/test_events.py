@@ -21,10 +21,11 @@ import xarray as xr
 from smallsets import Bench, npy, plane, tile
 
 import slicedfs
-from slicedfs import bars, events
+from slicedfs import events
 from slicedfs.errors import MissingExtraError, MissingTileError, MissingTileWarning
 from slicedfs.events import FileRead, LoadBegan, LoadEnded, Requested
 from slicedfs.ranges import WHOLE, ByteRange
+from slicedfs.show import bars
 from slicedfs.store import run_async
 
 TILE_BYTES = len(npy(plane(0)))
@@ -568,7 +569,7 @@ def test_progress_in_a_notebook(tmp_path: Path) -> None:
             "import sys; sys.path.insert(0, " + repr(str(Path(__file__).parent)) + ")",
             "from smallsets import Bench, tile",
             "import slicedfs",
-            "from slicedfs import bars; bars.PATIENCE_S = 0.0",
+            "from slicedfs.show import bars; bars.PATIENCE_S = 0.0",
             "bench = Bench('notebook')",
             "bench.put_set([tile(f't{i}.npy', r=i) for i in range(4)], {'r': 4})",
             "image = bench.open()",

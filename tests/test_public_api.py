@@ -55,7 +55,7 @@ def test_names():
 
 def test_all_names_exist():
     """Every public name can be imported, by star too."""
-    assert "slicedfs.plan" in loaded(f"from slicedfs import *\nassert not set({PUBLIC!r}) - set(globals())")
+    assert "slicedfs.show.plan" in loaded(f"from slicedfs import *\nassert not set({PUBLIC!r}) - set(globals())")
 
 
 def test_unknown_names():

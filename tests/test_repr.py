@@ -16,7 +16,7 @@ from smallsets import Bench, plane, tile, tile_set
 
 import slicedfs
 from slicedfs.errors import MissingTileError
-from slicedfs.summary import plain
+from slicedfs.show.summary import plain
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from smallsets import Bench, tile
 import slicedfs
 from slicedfs.errors import ManifestError
 from slicedfs.model import Strings, Tiles, TileSetDocument
-from slicedfs.tiletable import TileTable
+from slicedfs.show.tiletable import TileTable
 from slicedfs.url import join, redact
 
 SHA = "0123456789abcdef" * 4

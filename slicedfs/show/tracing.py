@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from slicedfs.events import Event, FileRead, Kind, Requested, listen
 from slicedfs.ranges import ByteRange
-from slicedfs.sizes import shown
+from slicedfs.show.sizes import shown
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

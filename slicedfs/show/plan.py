@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicedfs.array import SlicedArray
 from slicedfs.grid import Paste
-from slicedfs.sizes import shown
+from slicedfs.show.sizes import shown
 from slicedfs.source import TileSource
 from slicedfs.store import run
 from slicedfs.url import redact

@@ -10,7 +10,7 @@ import numpy as np
 from slicedfs.array import SlicedArray
 from slicedfs.errors import GraphSizeWarning
 from slicedfs.selection import Span
-from slicedfs.sizes import parsed
+from slicedfs.show.sizes import parsed
 
 if TYPE_CHECKING:
     import xarray as xr

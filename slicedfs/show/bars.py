@@ -11,7 +11,7 @@ from typing import Any
 
 from slicedfs.errors import MissingExtraError
 from slicedfs.events import Event, FileRead, Kind, LoadBegan, LoadEnded, Requested, listen
-from slicedfs.sizes import shown
+from slicedfs.show.sizes import shown
 
 __all__ = ["progress"]
 

@@ -5,8 +5,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from slicedfs.model import CollectionDocument, Document, TileSetDocument
-from slicedfs.sizes import shown
-from slicedfs.summary import Summary, plain, summarize
+from slicedfs.show.sizes import shown
+from slicedfs.show.summary import Summary, plain, summarize
 from slicedfs.url import redact
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicedfs.array import SlicedArray
+from slicedfs.show.summary import plain
 from slicedfs.source import TileSource
 from slicedfs.store import gather, in_thread
-from slicedfs.summary import plain
 
 __all__ = ["Thumbnails", "read_thumbnails"]
 
