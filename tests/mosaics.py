@@ -197,7 +197,8 @@ def _pieces(
         for member in range(members) if combine == "stack" else [draw(st.integers(0, members - 1))]:
             noise = tuple(draw(st.sampled_from([0.0, size, -size])) for _ in place[1])
             format_ = draw(st.sampled_from(formats)) if mixed else one
-            pieces.append(Piece(*place, format=format_, member=member, noise=noise))
+            position, origin, size_px = place
+            pieces.append(Piece(position, origin, size_px, format_, member, noise))
     pieces.sort(key=lambda piece: piece.member)  # stable: the order within each document stays the drawn one
     return tuple(pieces)
 
@@ -260,7 +261,8 @@ class World:
 
     def open(self, **options: Any) -> xr.DataArray:
         """Open the set as the case asks; forget the requests that this took."""
-        how = {"": {}, "stack": {"stack": "fov"}, "mosaic": {"mosaic": True}}[self.case.combine]
+        ways: dict[str, dict[str, Any]] = {"": {}, "stack": {"stack": "fov"}, "mosaic": {"mosaic": True}}
+        how = ways[self.case.combine]
         options = {"pixel_coords": self.case.convention, **how, **options}
         url, name = "recording://b/root.json", self.fs.name
         dataset = xr.open_dataset(url, engine="slicedfs", storage_options={"name": name}, **options)
