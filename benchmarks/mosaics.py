@@ -54,8 +54,8 @@ def resident() -> float:
 
 def measure_here(count: int, layout: str) -> None:
     """Print what one mosaic costs in this process."""
-    from slicedfs.placement import place
-    from slicedfs.selection import Selection
+    from slicedfs.layout.placement import place
+    from slicedfs.layout.selection import Selection
 
     place(document(4, layout), ("y", "x"), None, "edges")  # imports, and numpy's first calls
     opened = document(count, layout)

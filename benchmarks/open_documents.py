@@ -97,9 +97,9 @@ def make(folder: Path, count: int) -> Path:
 
 
 def open_with_slicedfs(path: Path) -> int:
-    from slicedfs.manifest import parse
+    import slicedfs
 
-    return len(parse(path.read_bytes(), path.as_uri()).tiles)
+    return len(slicedfs.open(path).tiles)
 
 
 def open_with_slicedimage(path: Path) -> int:

@@ -5,25 +5,19 @@ A map of the package; imports point down, and a test keeps it so::
     cli                one function a command
     xarray_backend     engine "slicedfs" of xarray
     opening            URL -> node, DataArray, Dataset, groups
-    explain            what a selection would request
-    tracing bars       what was requested; progress of loads
-    chunking           chunks for dask that are whole tiles
-    cards thumbnails   nodes as HTML; a few tiles, small
     node               Collection and TileSet, as slicedfs.open gives them
     dataset            an opened tile set as an xarray Dataset
+    show               what people get to see: plans, traces, bars, cards, tables, thumbnails
     lazy               SlicedArray as the data of an xarray Variable
     array              SlicedArray: shape, dtype, selections; the doors to the pixels
-    read               one read: grid + codecs + store -> ndarray
+    read               one read: layout + codecs + store -> ndarray
     source             an opened tile set: document, placement, dtype; reopens in other processes
     resolver           follows documents from URL to URL
     manifest codecs store    dict <-> model; bytes <-> pixels; THE ONLY I/O
-    labelled           coordinates of an array
-    summary tiletable  a document in short; its tiles as a DataFrame
-    placement merge mosaic   where the tiles of one document, or of several, lie in one array
-    grid scattered     selection -> which tiles, which part of each: by a table of cells, or for tiles at any offset
     policy options     which URL may lead where; how an array is read
+    layout             where tiles lie in one array, and which of them a selection touches
     events             what happens while reading, for those who listen
-    model url ranges selection coords sizes    values and pure functions
+    model url ranges   what documents say; URLs as text; byte ranges
     errors             every exception and warning
 
 ``slicedfs.testing`` holds public fakes for the tests of others.

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slicedfs.layout.selection import Selection
 from slicedfs.read import read_selection
-from slicedfs.selection import Selection
 from slicedfs.source import SourceRef, TileSource, reopen
 from slicedfs.store import run, run_async
 
@@ -59,11 +59,11 @@ class SlicedArray:
         return (self._ref.token, repr(groups), self.selection.order, self.shape)
 
     def outer(self, key: Sequence[Any]) -> "SlicedArray":
-        """Select independently along each axis, see :meth:`slicedfs.selection.Selection.outer`."""
+        """Select independently along each axis, see :meth:`slicedfs.layout.selection.Selection.outer`."""
         return self._selected(self.selection.outer(key))
 
     def points(self, key: Sequence[Any]) -> "SlicedArray":
-        """Select jointly along several axes, see :meth:`slicedfs.selection.Selection.points`."""
+        """Select jointly along several axes, see :meth:`slicedfs.layout.selection.Selection.points`."""
         return self._selected(self.selection.points(key))
 
     def transpose(self, order: Sequence[int]) -> "SlicedArray":

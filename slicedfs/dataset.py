@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slicedfs.array import SlicedArray
-from slicedfs.labelled import Coordinate, coordinates
+from slicedfs.layout.labelled import Coordinate, coordinates
 from slicedfs.model import Document
 from slicedfs.source import TileSource
 from slicedfs.url import redact

@@ -106,7 +106,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileSetDocument:
-    """A document with ``tiles``, or the tile sets of a collection put together (see :mod:`slicedfs.merge`)."""
+    """A document with ``tiles``, or the tile sets of a collection put together (see :mod:`slicedfs.layout.merge`)."""
 
     url: str
     """Where the document was read from; absolute."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
-from slicedfs.coords import PixelCoords
 from slicedfs.dataset import IMAGE, attributes, build_dataset
+from slicedfs.layout.coords import PixelCoords
 from slicedfs.node import Node, TileSet, find, node_of, walk
 from slicedfs.options import ArrayOptions, Combine, OnMissing, Verify
 from slicedfs.policy import UrlPolicy

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from slicedfs.coords import CONVENTIONS, PixelCoords
+from slicedfs.layout.coords import CONVENTIONS, PixelCoords
 
 __all__ = ["ArrayOptions", "Combine", "OnMissing", "Verify"]
 
@@ -16,7 +16,7 @@ class ArrayOptions:
     """How the pixels and coordinates of a tile set are read."""
 
     pixel_coords: PixelCoords = "edges"
-    """How ranges are read, see :func:`slicedfs.coords.pixel_centers`."""
+    """How ranges are read, see :func:`slicedfs.layout.coords.pixel_centers`."""
     fill_value: complex | None = None
     """Value of positions without a tile; None: 0 for integers and bool, NaN for floats."""
     on_missing: OnMissing = "raise"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from slicedfs import codecs
 from slicedfs.errors import ChecksumError, CodecError, MissingTileError, MissingTileWarning
 from slicedfs.events import Load, loading
-from slicedfs.grid import Touched, paste
-from slicedfs.selection import Group, Selection
+from slicedfs.layout.grid import Touched, paste
+from slicedfs.layout.selection import Group, Selection
 from slicedfs.source import TileSource
 from slicedfs.store import Reply, Request, free_bytes, gather, in_thread
 from slicedfs.url import redact

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from slicedfs import codecs
 from slicedfs.errors import ManifestError, MissingTileError, StoreError
-from slicedfs.merge import merge
+from slicedfs.layout.merge import merge
+from slicedfs.layout.placement import Placement, place, refuse_empty
 from slicedfs.model import TileSetDocument
 from slicedfs.options import ArrayOptions, Combine
-from slicedfs.placement import Placement, place, refuse_empty
 from slicedfs.resolver import Opened, Session
 from slicedfs.store import Cache, Memo, Request, StoreOptions, in_thread
 from slicedfs.url import Base, extension, join, redact

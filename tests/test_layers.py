@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 def test_import_contracts():
     """import-linter finds all contracts of pyproject.toml kept."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    assert [contract["type"] for contract in contracts].count("layers") == 1
+    assert [contract["type"] for contract in contracts].count("layers") == 2
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert f"Contracts: {len(contracts)} kept, 0 broken." in done.stdout, done.stdout + done.stderr
@@ -19,12 +19,14 @@ def test_import_contracts():
 
 
 def test_every_module_has_a_layer():
-    """Every module and package below slicedfs stands in the layers, but for the entry point and the fakes for tests."""
+    """Every module and package of slicedfs, and of its layout, stands in the layers, but for the entry point and the fakes for tests."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
-    named = {name.strip() for layer in layers for name in layer.split("|")}
-    package = ROOT / "slicedfs"
-    modules = {path.stem for path in package.glob("*.py")} | {
-        path.parent.name for path in package.glob("*/__init__.py")
-    }
-    assert named == modules - {"__init__", "__main__", "testing"}
+    for contract in contracts:
+        if contract["type"] == "layers":
+            named = {name.strip() for layer in contract["layers"] for name in layer.split("|")}
+            (container,) = contract["containers"]
+            package = ROOT / container.replace(".", "/")
+            modules = {path.stem for path in package.glob("*.py")} | {
+                path.parent.name for path in package.glob("*/__init__.py")
+            }
+            assert named == modules - {"__init__", "__main__", "testing"}, container

@@ -9,7 +9,7 @@ import numpy as np
 
 from slicedfs.array import SlicedArray
 from slicedfs.errors import GraphSizeWarning
-from slicedfs.selection import Span
+from slicedfs.layout.selection import Span
 from slicedfs.show.sizes import parsed
 
 if TYPE_CHECKING:

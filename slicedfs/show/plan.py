@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slicedfs.array import SlicedArray
-from slicedfs.grid import Paste
+from slicedfs.layout.grid import Paste
 from slicedfs.show.sizes import shown
 from slicedfs.source import TileSource
 from slicedfs.store import run

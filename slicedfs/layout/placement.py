@@ -12,13 +12,13 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.coords import PixelCoords, rounded_midpoints
 from slicedfs.errors import ManifestError, ManifestWarning
-from slicedfs.grid import TileGrid
-from slicedfs.merge import refuse_unequal, stack_taken, unequal
+from slicedfs.layout.coords import PixelCoords, rounded_midpoints
+from slicedfs.layout.grid import TileGrid
+from slicedfs.layout.merge import refuse_unequal, stack_taken, unequal
+from slicedfs.layout.mosaic import Lattice, lattice
+from slicedfs.layout.scattered import ScatteredGrid
 from slicedfs.model import TileSetDocument
-from slicedfs.mosaic import Lattice, lattice
-from slicedfs.scattered import ScatteredGrid
 from slicedfs.url import redact
 
 __all__ = ["MAX_POSITIONS", "Axis", "Grid", "Placement", "place", "refuse_empty"]

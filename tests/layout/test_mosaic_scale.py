@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from smallsets import Bench, tile_set
 
+from slicedfs.layout.placement import place
+from slicedfs.layout.selection import Selection
 from slicedfs.model import Strings, Tiles, TileSetDocument
-from slicedfs.placement import place
-from slicedfs.selection import Selection
 
 
 def square(number, side):

@@ -5,8 +5,8 @@ from chains import chains, in_library, in_numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicedfs.grid import TileGrid, paste, touched
-from slicedfs.selection import Selection
+from slicedfs.layout.grid import TileGrid, paste, touched
+from slicedfs.layout.selection import Selection
 
 
 @st.composite

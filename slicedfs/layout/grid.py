@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.selection import Group, Points, Selection, Span
+from slicedfs.layout.selection import Group, Points, Selection, Span
 
 __all__ = ["Index", "Paste", "TileGrid", "Touched", "paste", "touched"]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smallsets import Bench, plane, tile, tile_set
 
-from slicedfs.coords import pixel_centers
+from slicedfs.layout.coords import pixel_centers
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from chains import chains, in_library, in_numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicedfs.selection import Points, Selection, Span
+from slicedfs.layout.selection import Points, Selection, Span
 
 shapes = st.lists(st.integers(0, 5), min_size=0, max_size=4).map(tuple)
 

@@ -9,9 +9,9 @@ from chains import chains, in_library, in_numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicedfs.grid import paste
-from slicedfs.scattered import ScatteredGrid, touched_scattered
-from slicedfs.selection import Selection
+from slicedfs.layout.grid import paste
+from slicedfs.layout.scattered import ScatteredGrid, touched_scattered
+from slicedfs.layout.selection import Selection
 
 
 @st.composite

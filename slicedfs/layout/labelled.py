@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.coords import PixelCoords, pixel_centers, rounded_midpoints
+from slicedfs.layout.coords import PixelCoords, pixel_centers, rounded_midpoints
+from slicedfs.layout.mosaic import coordinate_name
+from slicedfs.layout.placement import Axis, Placement
 from slicedfs.model import TileSetDocument
-from slicedfs.mosaic import coordinate_name
-from slicedfs.placement import Axis, Placement
 
 __all__ = ["Coordinate", "coordinates"]
 

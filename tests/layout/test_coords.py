@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicedfs.coords import pixel_centers
+from slicedfs.layout.coords import pixel_centers
 
 finite = st.floats(-1e6, 1e6)
 

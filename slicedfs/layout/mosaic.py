@@ -6,8 +6,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.coords import CONVENTIONS, MAX_LENGTH_PX, OFF_GRID_PX, Fit, PixelCoords, Ranges, fit_ranges
 from slicedfs.errors import ManifestError
+from slicedfs.layout.coords import CONVENTIONS, MAX_LENGTH_PX, OFF_GRID_PX, Fit, PixelCoords, Ranges, fit_ranges
 from slicedfs.model import TileSetDocument
 from slicedfs.url import redact
 
@@ -69,7 +69,7 @@ def lattice(
     Raises
     ------
     ManifestError
-        See :func:`slicedfs.placement.place`.
+        See :func:`slicedfs.layout.placement.place`.
     """
     side_by_side = bool(document.parts) and document.stack is None
     if not side_by_side and len(np.unique(positions)) == len(positions):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.grid import Index, Paste, Touched
-from slicedfs.selection import Group, Points, Selection
+from slicedfs.layout.grid import Index, Paste, Touched
+from slicedfs.layout.selection import Group, Points, Selection
 
 __all__ = ["ScatteredGrid", "touched_scattered"]
 

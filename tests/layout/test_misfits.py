@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from smallsets import Bench, plane, tile
 
 from slicedfs import ManifestError
-from slicedfs.coords import Ranges, fit_ranges
+from slicedfs.layout.coords import Ranges, fit_ranges
 
 
 @pytest.fixture
