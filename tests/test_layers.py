@@ -19,7 +19,7 @@ def test_import_contracts():
 
 
 def test_every_module_has_a_layer():
-    """Every module and package of slicedfs, and of its layout, stands in the layers, but for the entry point and the fakes for tests."""
+    """Every module of slicedfs, and of its layout, has a layer, but for the entry point and the fakes for tests."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     for contract in contracts:
         if contract["type"] == "layers":
