@@ -137,6 +137,14 @@ class TileSetDocument:
             return Part("", self.url, 0)
         return self.parts[bisect_right(self.parts, i, key=lambda part: part.start) - 1]
 
+    def where(self, i: int) -> str:
+        """Return the labels of tile `i` as ``r=1, c=2``; of a stack, with the name of the member."""
+        if not self.stack:
+            return self.tiles.where(i)
+        others = {dim: int(column[i]) for dim, column in self.tiles.indices.items() if dim != self.stack}
+        labels = {self.stack: self.part_of(i).name, **others}
+        return ", ".join(f"{dim}={label}" for dim, label in labels.items())
+
     def tile_shape(self, i: int) -> Mapping[str, int] | None:
         """Return the shape that holds for tile `i`: its own, else the default, else None."""
         own = self.tiles.shape(i)

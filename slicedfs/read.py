@@ -99,7 +99,7 @@ class _Reader:
 
     def _tell(self, tile: int, url: str, size: int, *, absent: bool = False, cached: bool = False) -> None:
         if self.load is not None:
-            labels = self.source.document.tiles.where(tile)
+            labels = self.source.document.where(tile)
             self.load.read(url, size, labels, absent=absent, cached=cached)
 
     def _paste(self, tile: int, url: str, data: bytes, *, last: bool) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +139,9 @@ class TileSource:
 
 
 _OPENED: Memo[str, TileSource] = Memo(max_items=64)
+"""The sources used last, so that a worker that forgets its arrays between tasks opens nothing twice."""
+_ALIVE: WeakValueDictionary[str, TileSource] = WeakValueDictionary()
+"""Sources that some array holds, however many were opened since: copies of that array share them."""
 
 
 async def open_source(session: Session, opened: Opened, options: ArrayOptions, combine: Combine = _ALONE) -> TileSource:
@@ -158,6 +162,7 @@ async def open_source(session: Session, opened: Opened, options: ArrayOptions, c
     source = TileSource(ref, session, document, placement, header.dtype)
     _ = source.fill_value  # refuse a wrong one now, not at the first read
     _OPENED.put(ref.token, source)
+    _ALIVE[ref.token] = source
     return source
 
 
@@ -178,7 +183,7 @@ async def reopen(ref: SourceRef) -> TileSource:
             raise StoreError(f"{redact(ref.url)} has changed since it was opened. Open it again.", url=redact(ref.url))
         return source
 
-    return await _OPENED.get(ref.token, make)
+    return _ALIVE.get(ref.token) or await _OPENED.get(ref.token, make)
 
 
 async def _tile_set(session: Session, opened: Opened, combine: Combine) -> tuple[TileSetDocument, str]:

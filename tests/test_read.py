@@ -370,12 +370,13 @@ def test_changed_document(bench):
     """An array that was read before its document changed goes on; a pickle refuses in a process that reads it anew."""
     import pickle
 
-    from slicedfs.source import _OPENED
+    from slicedfs.source import _ALIVE, _OPENED
 
     image = bench.open()
     stored = pickle.dumps(image)
     bench.put(set=tile_set([tile("b.npy", r=0), tile("a.npy", r=2)], {"r": 3}))
-    _OPENED._done.clear()  # as in another process
+    _ALIVE.clear()  # as in another process
+    _OPENED._done.clear()
     with pytest.raises(
         StoreError, match=r"^recording://b/set\.json has changed since it was opened\. Open it again\.$"
     ):
@@ -395,3 +396,17 @@ def test_header_that_points_past_the_end(bench):
     bench.put_set([tile("a.tif", {"x": [0, 3], "y": [0, 2]})], {})
     with pytest.raises(CodecError, match=r"^recording://b/a\.tif: "):
         bench.open()
+
+
+def test_copies_share_what_the_original_opened(bench):
+    """A copy of an array that is alive opens nothing again, however many other sets were opened in between."""
+    import copy
+
+    bench.put_set([tile("t0.npy", r=0)], {"r": 1})
+    image = bench.open()
+    for number in range(70):
+        bench.put(**{f"other{number}": tile_set([tile("t0.npy", r=0)], {"r": 1}, extras={"number": number})})
+        bench.open(f"other{number}.json")
+    bench.fs.clear()
+    np.testing.assert_array_equal(copy.deepcopy(image).values, plane(0)[None])
+    assert bench.fs.paths == ["b/t0.npy"]

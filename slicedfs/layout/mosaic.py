@@ -190,7 +190,7 @@ def _refuse_equal(document: TileSetDocument, rows: NDArray[np.float64], tiles: N
     if len(same):
         pairs = np.sort(tiles[np.column_stack([order[same], order[same + 1]])], axis=1)
         first, second = min(map(tuple, pairs.tolist()))
-        where = document.tiles.where(first) or "the only position"
+        where = document.where(first) or "the only position"
         more = f", and so are {len(same) - 1} more pairs" if len(same) > 1 else ""
         raise ManifestError(
             f"{redact(document.url)}: {_named(document, first, labels=False)} and "
@@ -259,7 +259,7 @@ def _other_reading(sides: list[_Side], fits: list[Fit], convention: PixelCoords)
 def _named(document: TileSetDocument, tile: int, *, labels: bool = True) -> str:
     """Return the number of a tile in its document, its file, and its labels."""
     part = document.part_of(tile)
-    where = document.tiles.where(tile) if labels else ""
+    where = document.where(tile) if labels else ""
     of = f" of {part.name!r}" if document.parts else ""
     return f"tiles[{tile - part.start}]{of} ({document.tiles.files[tile]!r}{', ' if where else ''}{where})"
 

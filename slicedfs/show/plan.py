@@ -122,7 +122,7 @@ def _row(source: TileSource, tile: int, parts: list[Paste]) -> PlannedTile:
     for length in shape:
         size *= length
     region = "; ".join(_region(part, source.placement.image_dims, shape) for part in parts)
-    return PlannedTile(redact(source.tile_url(tile)), source.document.tiles.where(tile), region, size)
+    return PlannedTile(redact(source.tile_url(tile)), source.document.where(tile), region, size)
 
 
 def _region(part: Paste, dims: tuple[str, ...], shape: list[int]) -> str:

@@ -74,7 +74,7 @@ async def read_thumbnails(source: TileSource, count: int, size_px: int) -> Thumb
     pixels = np.zeros((len(pictures), height, width, *pictures[0].shape[2:]), np.uint8)
     for place, picture in zip(pixels, pictures, strict=True):
         place[: picture.shape[0], : picture.shape[1]] = picture
-    return Thumbnails(pixels, tuple(source.document.tiles.where(tile) for tile in chosen))
+    return Thumbnails(pixels, tuple(source.document.where(tile) for tile in chosen))
 
 
 def _refuse_below_one(name: str, value: object) -> None:

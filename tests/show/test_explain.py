@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import xarray as xr
-from smallsets import Bench, tile
+from smallsets import Bench, plane, tile, tile_set
 
 from slicedfs import Plan, explain
 from slicedfs import open as open_node
@@ -131,3 +131,11 @@ def test_node(bench):
     """An array by way of slicedfs.open is explained like any other."""
     node = open_node(bench.url(), storage_options=bench.options)
     assert explain(node.to_dataarray()).tiles == 4
+
+
+def test_stacks_show_the_names_of_their_members(bench):
+    """In the plan of a stack a tile is labelled by the name of its field of view, not by its number."""
+    bench.put(a=tile_set([tile("a.npy", r=0)], {"r": 1}), b=tile_set([tile("b.npy", r=0)], {"r": 1}))
+    bench.put(a0=plane(0), set={"version": "0.1.0", "contents": {"one": "a.json", "two": "b.json"}})
+    bench.fs.files["b/a.npy"] = bench.fs.files["b/b.npy"] = bench.fs.files["b/a0.npy"]
+    assert [row.labels for row in explain(bench.open(stack="fov")).rows()] == ["fov=one, r=0", "fov=two, r=0"]
