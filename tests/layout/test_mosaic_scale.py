@@ -2,6 +2,7 @@
 
 import io
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from smallsets import Bench, tile_set
 from slicedfs.layout.placement import place
 from slicedfs.layout.selection import Selection
 from slicedfs.model import Strings, Tiles, TileSetDocument
+from slicedfs.store.door import DECODE_THREADS
 
 
 def square(number, side):
@@ -134,3 +136,21 @@ def test_tiles_far_apart_need_no_table():
     assert sum(array.nbytes for array in arrays) < 1e6
     selection = Selection.whole(placed.grid.shape).outer([slice(600, 1200), slice(600, 1200)])
     assert placed.grid.touched(selection).tiles.keys() == {1}
+
+
+def test_memory_while_reading(slide):
+    """Reading takes the result, the bytes in flight, one decoded tile a thread, and next to nothing beside."""
+    bench, _ = slide
+    for row, column in np.ndindex(8, 8):
+        bench.fs.files[f"b/t{row}_{column}.npy"] = square(row * 8 + column, 512)
+    tile_bytes, in_flight = 512 * 512 * 2, 4 << 20
+    image = bench.open(bytes_in_flight=in_flight).isel(y=slice(0, 8 * 512), x=slice(0, 8 * 512))
+    tracemalloc.start()
+    try:
+        values = image.values
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert values.nbytes == 64 * tile_bytes
+    assert values[700, 1600] == 8 + 3
+    assert peak <= values.nbytes + in_flight + DECODE_THREADS * tile_bytes + (4 << 20)
