@@ -7,7 +7,7 @@ once, when it first reads.
 import hashlib
 import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 from weakref import WeakValueDictionary
@@ -55,11 +55,8 @@ class SourceRef:
     @property
     def token(self) -> str:
         """A key that equal references share, without secrets; dask names tasks by it."""
-        try:
-            key = pickle.dumps((self.store, self.url, self.digest, self.options, self.combine))
-        except (pickle.PicklingError, AttributeError, TypeError):  # a user's filesystem that does not pickle
-            key = f"{id(self.store)} {self.url} {self.digest} {self.options} {self.combine}".encode()
-        return hashlib.sha256(key).hexdigest()
+        parts = (self.store, self.url, self.digest, self.options, self.combine)
+        return hashlib.sha256(_canonical(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -209,6 +206,35 @@ async def _tile_set(session: Session, opened: Opened, combine: Combine) -> tuple
     digest = hashlib.sha256("".join([opened.digest, *(found.digest for _, found in below)]).encode()).hexdigest()
     members = [("/".join(names), of.document) for names, of in below if isinstance(of.document, TileSetDocument)]
     return await in_thread(merge, document, members, combine.stack), digest
+
+
+def _canonical(value: object) -> str:
+    """Return a text that equal values share, also when they were pickled in between.
+
+    Pickle bytes do not serve: they depend on which equal strings are one object.
+    """
+    if isinstance(value, Mapping):
+        text = ",".join(sorted(f"{_canonical(k)}:{_canonical(v)}" for k, v in value.items()))
+    elif isinstance(value, list | tuple):
+        text = ",".join(map(_canonical, value))
+    elif isinstance(value, set | frozenset):
+        text = ",".join(sorted(map(_canonical, value)))
+    elif is_dataclass(value):
+        text = _canonical({f.name: getattr(value, f.name) for f in fields(value)})
+    elif value is None or isinstance(value, str | bytes | int | float | complex):
+        text = repr(value)
+    elif hasattr(value, "to_json"):  # a filesystem of the user's
+        text = str(value.to_json())
+    else:
+        text = _pickled(value)
+    return f"{type(value).__name__}({text})"
+
+
+def _pickled(value: object) -> str:
+    try:
+        return repr(pickle.dumps(value))
+    except (pickle.PicklingError, AttributeError, TypeError):  # only this process can have it
+        return str(id(value))
 
 
 def _cast(asked: NDArray[Any], dtype: np.dtype[Any]) -> Any:

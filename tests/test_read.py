@@ -366,17 +366,19 @@ def test_local_files(tmp_path):
 # a document that changes
 
 
-def test_changed_document(bench):
+def test_changed_document(bench, monkeypatch):
     """An array that was read before its document changed goes on; a pickle refuses in a process that reads it anew."""
     import pickle
+    from weakref import WeakValueDictionary
 
-    from slicedfs.source import _ALIVE, _OPENED
+    from slicedfs import source
+    from slicedfs.store import Memo
 
     image = bench.open()
     stored = pickle.dumps(image)
     bench.put(set=tile_set([tile("b.npy", r=0), tile("a.npy", r=2)], {"r": 3}))
-    _ALIVE.clear()  # as in another process
-    _OPENED._done.clear()
+    monkeypatch.setattr(source, "_OPENED", Memo())  # as in another process
+    monkeypatch.setattr(source, "_ALIVE", WeakValueDictionary())
     with pytest.raises(
         StoreError, match=r"^recording://b/set\.json has changed since it was opened\. Open it again\.$"
     ):
@@ -410,3 +412,21 @@ def test_copies_share_what_the_original_opened(bench):
     bench.fs.clear()
     np.testing.assert_array_equal(copy.deepcopy(image).values, plane(0)[None])
     assert bench.fs.paths == ["b/t0.npy"]
+
+
+def test_token_survives_pickling(bench):
+    """What identifies an array is the same before and after pickling, and differs for other options."""
+    import pickle
+
+    from slicedfs.lazy import unwrap
+
+    def token(array):
+        return unwrap(array.variable._data).token
+
+    url = "".join(["recording://b/", "set.json"])  # equal strings that are different objects, as after unpickling
+    options = {"storage_options": {"name": bench.fs.name, "other": "".join(["n", "ame"])}, "max_bytes": 10**9}
+    bench.fs.__class__(name=bench.fs.name, other="name")
+    image = open_dataarray(url, **options)
+    assert token(pickle.loads(pickle.dumps(image))) == token(image) == token(open_dataarray(url, **options))
+    assert token(open_dataarray(url, **{**options, "max_bytes": 10**8})) != token(image)
+    assert token(image.isel(r=[0])) != token(image)
