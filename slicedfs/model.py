@@ -7,7 +7,7 @@ tiles costs megabytes and milliseconds.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,12 +93,13 @@ class Tiles:
         return ", ".join(f"{dim}={int(column[i])}" for dim, column in self.indices.items())
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Part:
     """Tiles of one document among those of several."""
 
     name: str
     """Its path below the collection."""
-    url: str
+    url: str = field(repr=False)
     """Where it was read from; absolute. The references of its tiles are relative to it."""
     start: int
     """Number of its first tile."""
@@ -108,8 +109,8 @@ class Part(NamedTuple):
 class TileSetDocument:
     """A document with ``tiles``, or the tile sets of a collection put together (see :mod:`slicedfs.layout.merge`)."""
 
-    url: str
-    """Where the document was read from; absolute."""
+    url: str = field(repr=False)
+    """Where the document was read from; absolute. Its query may be a secret, so no repr shows it."""
     version: str
     """As written."""
     dimensions: tuple[str, ...]
@@ -160,8 +161,8 @@ class TileSetDocument:
 class CollectionDocument:
     """A document with ``contents``, or a SpaceTx experiment, whose contents are its images."""
 
-    url: str
-    """Where the document was read from; absolute."""
+    url: str = field(repr=False)
+    """Where the document was read from; absolute. Its query may be a secret, so no repr shows it."""
     version: str
     """As written."""
     contents: Mapping[str, str]

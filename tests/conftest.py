@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import imagesets
+import profiles  # noqa: F401 - the hypothesis profiles hold for all tests
 import pytest
 from servers import AzureServer, GcsServer, HttpServer, Nginx, S3Server, ServerMissingError
 

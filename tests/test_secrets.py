@@ -131,3 +131,17 @@ def test_environment_stays_out_of_pickles(served, monkeypatch):
     stored = pickle.dumps(image)
     assert b"fr0m-environment-PLANTED" not in stored
     assert b"123456" not in stored
+
+
+def test_documents_show_no_query(tmp_path, serve_http):
+    """What a node's document shows of itself holds no query of a presigned URL, of a stack's members neither."""
+    (tmp_path / "set.json").write_text(json.dumps(tile_set([tile("a.npy", r=0)], {"r": 1})))
+    (tmp_path / "root.json").write_text(json.dumps({"version": "0.1.0", "contents": {"s": "set.json"}}))
+    (tmp_path / "a.npy").write_bytes(npy(plane(0)))
+    server = serve_http(tmp_path)
+    node = open_node(f"{server.url}/root.json?sig={SECRET}")
+    array = node["s"].to_dataarray()
+    stacked = unwrap(xr.open_dataset(node, engine="slicedfs", stack="fov").image.variable._data)
+    shown = repr([node, node.document, node["s"].document, array, stacked, stacked._source.document])
+    assert "tiles" in shown
+    assert SECRET not in shown
