@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Container, Iterator
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -170,9 +171,7 @@ def _arranged(out: NDArray[Any], selection: Selection) -> NDArray[Any]:
 
 
 def _refuse_too_large(source: TileSource, shape: tuple[int, ...]) -> None:
-    size = source.dtype.itemsize
-    for length in shape:
-        size *= length
+    size = prod(shape) * source.dtype.itemsize
     allowed, why = source.ref.options.max_bytes, "max_bytes allows {}"
     if allowed is None and size > _SMALL_BYTES:
         allowed, why = free_bytes(), "{} are free"

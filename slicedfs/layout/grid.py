@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slicedfs.layout.selection import Group, Points, Selection, Span
 
-__all__ = ["Index", "Paste", "TileGrid", "Touched", "paste", "touched"]
+__all__ = ["Index", "Paste", "TileGrid", "Touched", "evenly", "paste", "touched"]
 
 Index = slice | NDArray[np.int64]
 
@@ -199,14 +199,21 @@ def _point_parts(grid: TileGrid, points: Points) -> Iterator[_Part]:
     starts = np.flatnonzero(np.diff(joint[order], prepend=-1))
     for chosen in np.split(order, starts[1:]):
         at = tuple(int(cell[chosen[0]]) for cell in cells)
-        yield _Part(at, tuple(_evenly(array[chosen]) for array in flat), _evenly(chosen))
+        yield _Part(at, tuple(evenly(array[chosen], descending=False) for array in flat), evenly(chosen))
 
 
-def _evenly(positions: NDArray[np.int64]) -> Index:
-    """Return `positions` as a slice where they ascend evenly (slices copy many times faster)."""
+def evenly(positions: NDArray[np.int64], *, descending: bool = True) -> Index:
+    """Return `positions` as a slice where they are evenly stepped (slices copy many times faster).
+
+    Parameters
+    ----------
+    descending
+        False: only where they ascend, as pixels of a tile must.
+    """
     if len(positions) == 1:
         return slice(int(positions[0]), int(positions[0]) + 1, 1)
     step = int(positions[1] - positions[0])
-    if step > 0 and (np.diff(positions) == step).all():
-        return slice(int(positions[0]), int(positions[-1]) + 1, step)
-    return positions
+    if step == 0 or (step < 0 and not descending) or not (np.diff(positions) == step).all():
+        return positions
+    stop = int(positions[-1]) + (1 if step > 0 else -1)
+    return slice(int(positions[0]), None if stop < 0 else stop, step)

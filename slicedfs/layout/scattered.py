@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slicedfs.layout.grid import Index, Paste, Touched
+from slicedfs.layout.grid import Index, Paste, Touched, evenly
 from slicedfs.layout.selection import Group, Points, Selection
 
 __all__ = ["ScatteredGrid", "touched_scattered"]
@@ -273,12 +273,12 @@ class _Window:
         for axis, (start, stop) in enumerate(box):
             wanted = self.axes[axis]
             if wanted is None:
-                src.append(_evenly(self.picked[axis + index_ndim] - origin[axis]))
+                src.append(evenly(self.picked[axis + index_ndim] - origin[axis]))
             else:
-                src.append(_evenly(wanted.positions[start:stop] - origin[axis]))
-                dst[places[axis + index_ndim]] = _evenly(wanted.order[start:stop])
+                src.append(evenly(wanted.positions[start:stop] - origin[axis]))
+                dst[places[axis + index_ndim]] = evenly(wanted.order[start:stop])
         for pick in self.picks:
-            dst[pick.place] = _evenly(pick.elements)
+            dst[pick.place] = evenly(pick.elements)
         return Paste(tuple(src), tuple(dst))
 
     def extent(self, axis: int) -> tuple[int, int]:
@@ -337,14 +337,3 @@ def _without(box: Box, hole: Box) -> Iterator[Box]:
         if high < stop:
             yield (*rest[:axis], (high, stop), *rest[axis + 1 :])
         rest[axis] = (low, high)
-
-
-def _evenly(positions: NDArray[np.int64]) -> Index:
-    """Return `positions` as a slice where they are evenly stepped (slices copy many times faster)."""
-    if len(positions) == 1:
-        return slice(int(positions[0]), int(positions[0]) + 1, 1)
-    step = int(positions[1] - positions[0])
-    if step == 0 or not (np.diff(positions) == step).all():
-        return positions
-    stop = int(positions[-1]) + (1 if step > 0 else -1)
-    return slice(int(positions[0]), None if stop < 0 else stop, step)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from slicedfs.array import SlicedArray
@@ -110,17 +111,13 @@ async def _plan(pixels: SlicedArray) -> Plan:
     source = await pixels.source()
     found = source.placement.grid.touched(pixels.selection)
     rows = tuple(_row(source, tile, parts) for tile, parts in found.tiles.items())
-    size = pixels.dtype.itemsize
-    for length in pixels.shape:
-        size *= length
+    size = prod(pixels.shape) * pixels.dtype.itemsize
     return Plan(len(rows), len(rows), sum(row.bytes for row in rows), size, rows)
 
 
 def _row(source: TileSource, tile: int, parts: list[Paste]) -> PlannedTile:
     shape = source.placement.tile_shapes[tile].tolist()
-    size = source.dtype.itemsize
-    for length in shape:
-        size *= length
+    size = prod(shape) * source.dtype.itemsize
     region = "; ".join(_region(part, source.placement.image_dims, shape) for part in parts)
     return PlannedTile(redact(source.tile_url(tile)), source.document.where(tile), region, size)
 
