@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from slicedfs import url as urls
@@ -11,6 +11,7 @@ from slicedfs.errors import MissingTileError
 from slicedfs.events import listened, watched
 from slicedfs.ranges import ByteRange
 from slicedfs.store.door import io_loop
+from slicedfs.store.gather import gather
 from slicedfs.store.limits import UNKNOWN_BYTES, Held
 from slicedfs.store.options import Ask, Reply, Request, StoreOptions
 from slicedfs.store.origins import Origins
@@ -101,7 +102,7 @@ class Store:
         if len(first) == 1:
             await self._work(itertools.chain(first, waiting), consume)
         elif first:
-            await _first_error_alone([self._work(itertools.chain([item], waiting), consume) for item in first])
+            await gather(self._work(itertools.chain([item], waiting), consume) for item in first)
 
     async def _work(
         self,
@@ -193,28 +194,6 @@ class _One(NamedTuple):
     request: Request
     reader: Reader
     ask: Ask
-
-
-async def _first_error_alone(coroutines: list[Coroutine[Any, Any, None]]) -> None:
-    """Await all; the first error cancels the rest, waits until they are gone, and is raised."""
-    failed: list[BaseException] = []  # in the order in which they failed
-
-    def keep(task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            failed.append(error)
-
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    for task in tasks:
-        task.add_done_callback(keep)
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    if failed:
-        raise failed[0]
 
 
 def _is_empty(want: ByteRange) -> bool:
