@@ -212,7 +212,7 @@ def child(code: str, *args: str) -> subprocess.Popen[str]:
 def test_ctrl_c_stops_the_requests() -> None:
     """After Ctrl-C the read raises KeyboardInterrupt, the server sees no new request, and the next read works."""
     code = """
-    import sys, time
+    import sys
     from slicedfs.store import Request, Store, StoreOptions, run
     base = sys.argv[1]
     store = Store(StoreOptions(base + "/m.json", concurrency=4))
@@ -225,7 +225,7 @@ def test_ctrl_c_stops_the_requests() -> None:
         run(store.fetch, ((i, Request(f"{base}/good/{i}")) for i in range(100000)), consume)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
-        time.sleep(0.3)
+        sys.stdin.readline()
         print(len(run(store.read, Request(base + "/good/after")).data), flush=True)
     """
     with FaultServer(delay_s=0.005) as server:
@@ -234,8 +234,10 @@ def test_ctrl_c_stops_the_requests() -> None:
         assert process.stdout.readline() == "reading\n"
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "interrupted\n"
+        time.sleep(0.5)  # requests that were on the wire arrive; one that is sent later is an error
         seen = len(server.seen)
-        out, err = process.communicate(timeout=20)
+        time.sleep(0.5)
+        out, err = process.communicate("go on\n", timeout=20)
     assert (out, err) == (f"{len(DATA)}\n", "")
     assert [request.path for request in server.seen[seen:]] == ["/good/after"]
     assert 20 <= seen < 1000
