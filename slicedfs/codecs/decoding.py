@@ -1,16 +1,19 @@
 """From a tile's bytes to its pixels, and from its first bytes to its header. Pure: the caller does the I/O."""
 
 from collections.abc import Generator
+from typing import TypeVar
 
 from slicedfs.codecs.fit import fit, fit_header
+from slicedfs.codecs.raw import RawCodec
 from slicedfs.codecs.registry import resolve
 from slicedfs.codecs.tile import HEADER_BYTES, Array, Bytes, TileHeader, TileRequest
 from slicedfs.errors import CodecError
 from slicedfs.ranges import ByteRange
 
-__all__ = ["decode", "probe"]
+__all__ = ["after", "decode", "probe"]
 
 _SNIFFED_BYTES = 256
+_T = TypeVar("_T")
 
 
 def probe(request: TileRequest) -> Generator[ByteRange, bytes, TileHeader]:
@@ -34,11 +37,13 @@ def probe(request: TileRequest) -> Generator[ByteRange, bytes, TileHeader]:
     """
     head = yield ByteRange(0, HEADER_BYTES)
     codec = resolve(head, request)
-    header = yield from _after(head, codec.probe(request.url))
+    if isinstance(codec, RawCodec):
+        return fit_header(codec.stated_header(request), request)
+    header = yield from after(head, codec.probe(request.url))
     return fit_header(header, request)
 
 
-def _after(head: bytes, steps: Generator[ByteRange, bytes, TileHeader]) -> Generator[ByteRange, bytes, TileHeader]:
+def after(head: bytes, steps: Generator[ByteRange, bytes, _T]) -> Generator[ByteRange, bytes, _T]:
     """Run `steps`, and answer from `head`, the first bytes of the file, what lies inside it."""
     at_end = len(head) < HEADER_BYTES
     try:
@@ -47,8 +52,8 @@ def _after(head: bytes, steps: Generator[ByteRange, bytes, TileHeader]) -> Gener
             known = at_end or (wanted.stop is not None and wanted.stop <= len(head))
             wanted = steps.send(head[wanted.start : wanted.stop] if known else (yield wanted))
     except StopIteration as done:
-        header: TileHeader = done.value
-        return header
+        value: _T = done.value
+        return value
 
 
 def decode(data: Bytes, request: TileRequest, dims: tuple[str, ...] | None = None) -> Array:

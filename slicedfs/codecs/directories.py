@@ -43,6 +43,21 @@ class Directory:
     """(tag, type, count, value or its offset) of each entry."""
     inline_bytes: int
     """Values of at most so many bytes lie in the entry itself."""
+    following: int = 0
+    """First byte of the next directory; 0 after the last one."""
+
+    @property
+    def stop(self) -> int:
+        """One past its last byte."""
+        return self.offset + self._count_bytes + len(self.entries) * self._entry_bytes + self.inline_bytes
+
+    @property
+    def _count_bytes(self) -> int:
+        return 8 if self.inline_bytes == 8 else 2  # noqa: PLR2004  (BigTIFF)
+
+    @property
+    def _entry_bytes(self) -> int:
+        return 4 + 2 * self.inline_bytes
 
     @property
     def tags(self) -> frozenset[int]:
@@ -62,26 +77,34 @@ class Directory:
 
     def values(self) -> Iterator["OutlyingValue"]:
         """Yield the values that do not lie in their entries."""
-        count_bytes = 8 if self.inline_bytes == 8 else 2  # noqa: PLR2004  (BigTIFF)
         for i, (tag, type_, count, offset) in enumerate(self.entries):
             n_bytes = count * _TYPE_BYTES.get(type_, 0)
             if n_bytes > self.inline_bytes:
-                entry = self.offset + count_bytes + i * (4 + 2 * self.inline_bytes)
+                entry = self.offset + self._count_bytes + i * self._entry_bytes
                 yield OutlyingValue(tag, entry, offset, offset + n_bytes)
 
 
 class TiffStructure:
-    """The header of a TIFF file, and a way along its directories."""
+    """The header of a TIFF file, and a way along its directories.
+
+    Attributes
+    ----------
+    order
+        "<" or ">": the byte order of all numbers.
+    stop
+        One past the last byte of the header.
+    """
 
     def __init__(self, file: _File, n_bytes: int) -> None:
         self._file = file
         self._n_bytes = n_bytes  # all of which the directories can take, as they do not overlap
         head = self._bytes(0, 8)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+        self.order = order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
         version = struct.unpack(order + "H", head[2:4])[0] if order else 0
         if version not in (42, 43):
             raise ValueError(f"it is not a TIFF file, its first bytes are {head[:4]!r}")
         self._big = version == 43  # noqa: PLR2004
+        self.stop = 16 if self._big else 8
         self._count, self._entry, self._offset = (
             struct.Struct(order + code) for code in (("Q", "HHQQ", "Q") if self._big else ("H", "HHII", "I"))
         )
@@ -103,21 +126,28 @@ class TiffStructure:
             if offset in seen:
                 raise ValueError(f"its chain of directories leads in a circle, at byte {offset:,}")
             seen.add(offset)
-            directory, offset = self._directory(offset)
+            directory = self.directory(offset)
+            offset = directory.following
             taken += len(directory.entries) * self._entry.size
             if taken > self._n_bytes:
                 raise ValueError(f"its directories overlap, at byte {directory.offset:,}")
             yield directory
 
-    def _directory(self, offset: int) -> tuple[Directory, int]:
-        """Return the directory at `offset` and the offset of the next one, 0 after the last."""
+    def directory(self, offset: int) -> Directory:
+        """Return the directory at `offset`.
+
+        Raises
+        ------
+        ValueError
+            It leads out of the file, or is not sound.
+        """
         (count,) = self._count.unpack(self._bytes(offset, self._count.size))
         if not 0 < count <= _MAX_ENTRIES:
             raise ValueError(f"its directory at byte {offset:,} claims {count:,} entries")
         table = self._bytes(offset + self._count.size, count * self._entry.size + self._offset.size)
         entries = tuple(self._entry.iter_unpack(table[: -self._offset.size]))
         (following,) = self._offset.unpack(table[-self._offset.size :])
-        return Directory(offset, entries, self._offset.size), following
+        return Directory(offset, entries, self._offset.size, following)
 
     def _bytes(self, offset: int, n: int) -> bytes:
         self._file.seek(offset)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from slicedfs.codecs.tile import UNKNOWN_SIZE, UNNAMED, Array, TileHeader, TileRequest
 from slicedfs.errors import CodecError
 
-__all__ = ["fit", "fit_header"]
+__all__ = ["Arrangement", "arrange", "fit", "fit_header", "refuse_surplus"]
 
 _ORDER = ("z", "y", "x", "s")
 _BY_COUNT = {2: ("y", "x"), 3: ("z", "y", "x"), 4: _ORDER}
@@ -23,7 +23,7 @@ _SAMPLES = range(2, 5)  # how many values an axis may have to be samples, where 
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrangement:
+class Arrangement:
     """How to bring an array into the order z, y, x, s: transpose, then reshape."""
 
     axes: tuple[int, ...]
@@ -40,7 +40,7 @@ def fit_header(header: TileHeader, request: TileRequest) -> TileHeader:
         The file's shape contradicts the stated one, or has no such reading.
     """
     header = _with_known_planes(header, request)
-    arrangement = _arrange(header.shape, header.dims, request)
+    arrangement = arrange(header.shape, header.dims, request)
     return TileHeader(arrangement.shape, arrangement.dims, header.dtype)
 
 
@@ -55,7 +55,7 @@ def fit(array: Array, dims: tuple[str, ...], request: TileRequest, wanted: tuple
     CodecError
         The array's shape contradicts the stated one, or it has other axes than those wanted.
     """
-    arrangement = _arrange(array.shape, dims, request)
+    arrangement = arrange(array.shape, dims, request)
     array = array.transpose(arrangement.axes).reshape(arrangement.shape)
     if wanted is None or wanted == arrangement.dims:
         return array
@@ -63,18 +63,31 @@ def fit(array: Array, dims: tuple[str, ...], request: TileRequest, wanted: tuple
 
 
 def _with_axes(array: Array, dims: tuple[str, ...], wanted: tuple[str, ...], request: TileRequest) -> Array:
+    refuse_surplus(array.shape, dims, wanted, request)
     surplus = [axis for axis, dim in enumerate(dims) if dim not in wanted]
-    if any(array.shape[axis] != 1 for axis in surplus):
-        raise CodecError(
-            f"{request.url}: has shape {_text(array.shape, dims)}, but the tiles of this set have the axes "
-            f"({', '.join(wanted)}). Put tiles of other axes into a tile set of their own.",
-            url=request.url,
-            value=array.shape,
-        )
     kept = [dim for dim in dims if dim in wanted]
     array = array.squeeze(tuple(surplus)).transpose([kept.index(dim) for dim in wanted if dim in kept])
     sizes = iter(array.shape)
     return array.reshape([next(sizes) if dim in kept else 1 for dim in wanted])
+
+
+def refuse_surplus(
+    shape: tuple[int, ...], dims: tuple[str, ...], wanted: tuple[str, ...], request: TileRequest
+) -> None:
+    """Refuse axes of more than one element that are not `wanted`.
+
+    Raises
+    ------
+    CodecError
+        There are such axes.
+    """
+    if any(n != 1 and dim not in wanted for n, dim in zip(shape, dims, strict=True)):
+        raise CodecError(
+            f"{request.url}: has shape {_text(shape, dims)}, but the tiles of this set have the axes "
+            f"({', '.join(wanted)}). Put tiles of other axes into a tile set of their own.",
+            url=request.url,
+            value=shape,
+        )
 
 
 def _with_known_planes(header: TileHeader, request: TileRequest) -> TileHeader:
@@ -90,7 +103,14 @@ def _with_known_planes(header: TileHeader, request: TileRequest) -> TileHeader:
     return replace(header, shape=tuple(planes if n == UNKNOWN_SIZE else n for n in header.shape))
 
 
-def _arrange(shape: tuple[int, ...], dims: tuple[str, ...], request: TileRequest) -> _Arrangement:
+def arrange(shape: tuple[int, ...], dims: tuple[str, ...], request: TileRequest) -> Arrangement:
+    """Return how an array with the axes `dims` of a file becomes what the document states.
+
+    Raises
+    ------
+    CodecError
+        The shape contradicts the stated one, or has no such reading.
+    """
     stated = None if request.shape is None else _stated(request.shape, request)
     found = _find(shape, dims, stated)
     if found is not None:
@@ -116,16 +136,16 @@ def _stated(shape: Mapping[str, int], request: TileRequest) -> dict[str, int]:
     return {dim: int(shape[dim]) for dim in _ORDER if dim in shape}
 
 
-def _find(shape: tuple[int, ...], dims: tuple[str, ...], stated: Mapping[str, int] | None) -> _Arrangement | None:
+def _find(shape: tuple[int, ...], dims: tuple[str, ...], stated: Mapping[str, int] | None) -> Arrangement | None:
     """Return the first arrangement that agrees with the document; None where there is none."""
     if stated is not None and _is_planar(dims) and "s" not in stated:
         stack = _matched(shape, tuple("z" if dim == "s" else dim for dim in dims), stated)
         if stack is not None:
-            return _Arrangement(tuple(range(len(shape))), *stack)
+            return Arrangement(tuple(range(len(shape))), *stack)
     axes = tuple(sorted(range(len(shape)), key=lambda axis: dims[axis] == "s"))  # stable: s last
     shape, dims = tuple(shape[axis] for axis in axes), tuple(dims[axis] for axis in axes)
     found = _named(shape, dims) if stated is None else _matched(shape, dims, stated)
-    return None if found is None else _Arrangement(axes, *found)
+    return None if found is None else Arrangement(axes, *found)
 
 
 def _is_planar(dims: tuple[str, ...]) -> bool:

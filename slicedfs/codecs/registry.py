@@ -6,11 +6,12 @@ from slicedfs.codecs.extra import EXTRA_CODECS
 from slicedfs.codecs.jpeg import JpegCodec
 from slicedfs.codecs.npy import NpyCodec
 from slicedfs.codecs.png import PngCodec
+from slicedfs.codecs.raw import RawCodec
 from slicedfs.codecs.tiff import TiffCodec
 from slicedfs.codecs.tile import Codec, TileRequest
 from slicedfs.errors import CodecError, SlicedfsError
 
-__all__ = ["known_formats", "register", "resolve"]
+__all__ = ["known_formats", "register", "resolve", "stated_codec"]
 
 ENTRY_POINT_GROUP = "slicedfs.codecs"
 """Installed packages offer codecs under this group: the name is the format's, the object a Codec or its class."""
@@ -43,7 +44,7 @@ def register(codec: Codec) -> None:
     _codecs[codec.name.upper()] = codec
 
 
-_BUILT_IN: tuple[Codec, ...] = (NpyCodec(), TiffCodec(), PngCodec(), JpegCodec(), *EXTRA_CODECS)
+_BUILT_IN: tuple[Codec, ...] = (NpyCodec(), TiffCodec(), PngCodec(), JpegCodec(), RawCodec(), *EXTRA_CODECS)
 for _codec in _BUILT_IN:
     register(_codec)
 
@@ -57,7 +58,7 @@ def resolve(head: bytes, request: TileRequest) -> Codec:
     """Return the codec of a tile that starts with `head`.
 
     The document's word on the format comes first, then the extension; where the first bytes are those of another
-    known format, they win.
+    known format, they win; not over RAW, of which any bytes may be.
 
     Raises
     ------
@@ -66,9 +67,9 @@ def resolve(head: bytes, request: TileRequest) -> Codec:
     """
     if not head:
         raise CodecError(f"{request.url}: is empty (0 bytes). Check the file, or copy it again.", url=request.url)
-    stated = _stated(request)
-    if stated is not None and stated.matches(head):
-        return stated
+    stated = stated_codec(request)
+    if stated is not None and (isinstance(stated, RawCodec) or stated.matches(head)):
+        return stated  # pixels without a header may start like anything
     actual = next((codec for codec in tuple(_codecs.values()) if codec.matches(head)), None)
     if actual is not None:
         return actual
@@ -83,8 +84,14 @@ def resolve(head: bytes, request: TileRequest) -> Codec:
     return stated
 
 
-def _stated(request: TileRequest) -> Codec | None:
-    """Return the codec that the document, else the extension, names."""
+def stated_codec(request: TileRequest) -> Codec | None:
+    """Return the codec that the document, else the extension, names; None where they name none.
+
+    Raises
+    ------
+    CodecError
+        The document names a format that is not known.
+    """
     if request.format is None:
         return next((codec for codec in tuple(_codecs.values()) if request.extension.lower() in codec.extensions), None)
     name = request.format.strip().upper()

@@ -6,9 +6,10 @@ A parser that expects a seekable file (tifffile) thus reads headers without doin
 from slicedfs.codecs.tile import HEADER_BYTES
 from slicedfs.ranges import ByteRange
 
-__all__ = ["Need", "SparseFile"]
+__all__ = ["ENDLESS", "Need", "SparseFile"]
 
-_ENDLESS = 1 << 62
+ENDLESS = 1 << 62
+"""The size of a file whose end is not known."""
 _MAX_BLANK_BYTES = 1 << 24
 
 
@@ -30,7 +31,7 @@ class SparseFile:
     """
 
     def __init__(self) -> None:
-        self.size = _ENDLESS
+        self.size = ENDLESS
         self._known: list[tuple[int, bytes]] = []  # (start, bytes)
         self._blank: dict[int, int] = {}  # start -> stop
         self._at = 0
@@ -50,6 +51,10 @@ class SparseFile:
             self._known.append((start, data))
         if len(data) < asked:
             self.size = min(self.size, start + len(data))
+
+    def first(self, n: int) -> bytes:
+        """Return the first `n` bytes; fewer where fewer are known."""
+        return next((data[:n] for start, data in self._known if start == 0), b"")
 
     def knows(self, start: int, stop: int) -> bool:
         """Return whether the bytes from `start` to `stop` are known."""
@@ -84,6 +89,10 @@ class SparseFile:
             Some of them are not known; its range starts at the first of these, and is `HEADER_BYTES` long.
         """
         start, stop = self._at, min(self.size, self._at + n if n >= 0 else self.size)
+        for known_start, known in self._known:
+            if known_start <= start <= stop <= known_start + len(known):  # nearly always
+                self._at = stop
+                return known[start - known_start : stop - known_start]
         is_blank = stop <= self._blank.get(start, 0)
         data = self._read(start, max(start, stop), is_blank=is_blank)
         self._at += len(data)

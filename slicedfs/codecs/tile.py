@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,10 +60,16 @@ class TileRequest:
     """dim -> pixels, "y" and "x" and maybe "z" and "s"; None where not stated."""
     max_bytes: int = MAX_TILE_BYTES
     """A tile that declares more bytes of pixels is refused before they are allocated."""
+    raw: Mapping[str, Any] | None = None
+    """``extras.slicedfs.raw`` of the document, for the format RAW: "dtype", "order", "compressor"; see raw.py."""
 
 
 class Codec(Protocol):
-    """One tile format. Stateless, safe to use from any thread."""
+    """One tile format. Stateless, safe to use from any thread.
+
+    A codec whose files can be read in parts also has ``layout(request)``, a generator as `probe`, which returns a
+    :class:`slicedfs.codecs.Layout`, or None for a file that is read whole.
+    """
 
     @property
     def name(self) -> str:

@@ -46,7 +46,7 @@ def test_further_names_are_known(name):
 
 def test_known_formats_are_listed():
     """The formats that contract section 7 names are known."""
-    assert known_formats() == ("AVIF", "JPEG", "JPEG2000", "JPEGXL", "NUMPY", "PNG", "TIFF", "WEBP")
+    assert known_formats() == ("AVIF", "JPEG", "JPEG2000", "JPEGXL", "NUMPY", "PNG", "RAW", "TIFF", "WEBP")
 
 
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES)
@@ -94,7 +94,7 @@ def test_unknown_formats_name_the_tile_and_the_known_ones(format_):
     """An unknown format is an error with the tile, the format, and all that are known; of a good file too."""
     message = (
         rf"^https://x/t\.tif: is of the format '{format_}', which is not known \(known: AVIF, JPEG, JPEG2000, JPEGXL, "
-        r"NUMPY, PNG, TIFF, WEBP\)\. Correct tile_format in the document, or register a codec\.$"
+        r"NUMPY, PNG, RAW, TIFF, WEBP\)\. Correct tile_format in the document, or register a codec\.$"
     )
     with pytest.raises(CodecError, match=message) as raised:
         decode(FILES["TIFF"], request(format=format_))
