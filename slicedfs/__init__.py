@@ -3,6 +3,7 @@
 A map of the package; imports point down, and a test keeps it so::
 
     cli                one function a command
+    indexing           writes the packed index of a tile set
     xarray_backend     engine "slicedfs" of xarray
     opening            URL -> node, DataArray, Dataset, groups
     node               Collection and TileSet, as slicedfs.open gives them
@@ -10,7 +11,7 @@ A map of the package; imports point down, and a test keeps it so::
     show               what people get to see: plans, traces, bars, cards, tables, thumbnails
     lazy               SlicedArray as the data of an xarray Variable
     array              SlicedArray: shape, dtype, selections; the doors to the pixels
-    read               one read: layout + codecs + store -> ndarray
+    read               one read: which bytes of which tiles -> ndarray
     source             an opened tile set: document, placement, dtype; reopens in other processes
     resolver           follows documents from URL to URL
     manifest codecs store    dict <-> model; bytes <-> pixels; THE ONLY I/O
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         StoreError,
         UrlPolicyError,
     )
+    from slicedfs.indexing import index
     from slicedfs.node import Collection, TileSet
     from slicedfs.opening import open, open_dataarray  # noqa: A004 - slicedfs.open is its name
     from slicedfs.policy import UrlPolicy
@@ -73,6 +75,7 @@ __all__ = [
     "UrlPolicy",
     "UrlPolicyError",
     "explain",
+    "index",
     "open",
     "open_dataarray",
     "progress",
@@ -88,6 +91,7 @@ _HOMES = {
     "Trace": "show.tracing",
     "UrlPolicy": "policy",
     "explain": "show.plan",
+    "index": "indexing",
     "open": "opening",
     "open_dataarray": "opening",
     "progress": "show.bars",

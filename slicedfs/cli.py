@@ -71,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
         help_ = f"what to select as {kind}: DIM=VALUE or DIM=START:STOP; may be repeated"
         read = partial(_range, number)
         explain.add_argument(f"--{kind}", type=read, action="append", default=[], metavar="DIM=…", help=help_)
+    index = _command(
+        commands, "index", _index, "write the packed index of a tile set, which opens without a JSON parser"
+    )
+    index.add_argument("--out", help="where to write it (default: beside the document)")
     cache = commands.add_parser("cache", help="look into a tile_cache directory, or empty it")
     cache.add_argument("what", choices=["info", "clear"])
     cache.add_argument("directory", help="what tile_cache= was given")
@@ -157,6 +161,13 @@ def _explain(arguments: argparse.Namespace) -> None:
     print(json.dumps(asdict(plan)) if arguments.json else plan)
 
 
+def _index(arguments: argparse.Namespace) -> None:
+    from slicedfs.indexing import index
+
+    url = index(arguments.url, arguments.out, storage_options=_options(arguments))
+    print(json.dumps({"url": url}) if arguments.json else url)
+
+
 def _selected(array: "xr.DataArray", arguments: argparse.Namespace) -> "xr.DataArray":
     array = array.isel(dict(arguments.isel))
     for name, wanted in arguments.sel:
@@ -188,10 +199,13 @@ def _node(arguments: argparse.Namespace) -> "Node":
     from slicedfs.opening import open as open_node
     from slicedfs.store import run
 
-    options = {name: _value(text) for name, text in arguments.option}
-    root = open_node(arguments.url, storage_options=options or None)
+    root = open_node(arguments.url, storage_options=_options(arguments))
     group = getattr(arguments, "group", None)
     return run(find, root, group) if group else root
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    return {name: _value(text) for name, text in arguments.option} or None
 
 
 def _value(text: str) -> Any:

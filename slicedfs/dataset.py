@@ -82,7 +82,9 @@ def _preferred_chunks(source: TileSource) -> Chunks:
     """Return the tile grid: 1 along index dims, the tiles' edges along image dims."""
     placement = source.placement
     chunks: Chunks = {axis.dim: 1 for axis in placement.axes}
-    usual = np.median(placement.tile_shapes, axis=0).astype(int).tolist()
+    shapes = placement.tile_shapes
+    # Where all tiles have one shape it is one row, shown n times.
+    usual = np.median(shapes if shapes.strides[0] else shapes[:1], axis=0).astype(int).tolist()
     for axis, (dim, edges) in enumerate(zip(placement.image_dims, placement.lattice.edges, strict=True)):
         sizes = np.diff(edges).tolist()
         even = all(size == sizes[0] for size in sizes[:-1]) and sizes[-1] <= sizes[0]

@@ -5,19 +5,25 @@ import hashlib
 import io
 import warnings
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from slicedfs.errors import ManifestError, MissingTileError, SlicedfsWarning, StoreError
 from slicedfs.events import loading
-from slicedfs.manifest import parse
+from slicedfs.manifest import Packed, is_packed, parse, unpack
 from slicedfs.model import CollectionDocument, Document
-from slicedfs.store import Cache, Memo, Request, Store, StoreOptions, gather, in_thread
-from slicedfs.url import join, origin, redact
+from slicedfs.ranges import ByteRange
+from slicedfs.store import Cache, Memo, Reply, Request, Store, StoreOptions, gather, in_thread, map_file
+from slicedfs.store.access import choose
+from slicedfs.url import is_chained, is_local, join, key_candidates, origin, redact
 
-__all__ = ["MAX_DEPTH", "MAX_DOCUMENTS", "Opened", "Session"]
+__all__ = ["INDEX_SUFFIX", "MAX_DEPTH", "MAX_DOCUMENTS", "Opened", "Session"]
+
+INDEX_SUFFIX = ".slicedfs-index"
+"""How names of packed indexes end; local files of such a name are mapped into memory, not read."""
 
 MAX_DEPTH = 32
 """Documents nested deeper than this are refused."""
@@ -25,6 +31,10 @@ MAX_DOCUMENTS = 100_000
 """A tree with more documents than this is not opened at once."""
 _MAX_DOCUMENT_BYTES = 4 << 30
 _REFUSED = (401, 403)
+_LARGE = 1 << 20
+"""Bytes of a document from which on its digest is worth a thread of its own."""
+_HASHED_BYTES = 64 << 20
+"""Bytes of a document that are in memory at a time, where only its digest is wanted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -150,6 +160,8 @@ class Session:
         if source is not None:
             self.check(url, source)
         digest, document = await self._documents.get(url, self._reader(url, source))
+        if document.url != url:  # of an index: the tiles are that document's, so it must be one that may be led to
+            self.check(document.url, url)
         return Opened(url, digest, document, ancestors)
 
     def check(self, url: str, source: str) -> None:
@@ -162,19 +174,75 @@ class Session:
     def _reader(self, url: str, source: str | None) -> Callable[[], Awaitable[tuple[str, Document]]]:
         async def read() -> tuple[str, Document]:
             with loading("document", 1) as load:
-                data = await self._bytes(url, source)
-                parsed = await in_thread(_parsed, data, url)
+                digest, document, size = await self._found(url, source)
                 if load is not None:
-                    load.read(url, len(data))
-            return parsed
+                    load.read(url, size)
+            return digest, document
 
         return read
 
-    async def _bytes(self, url: str, source: str | None) -> bytes:
+    async def _found(self, url: str, source: str | None) -> tuple[str, Document, int]:
+        """Return digest and content of a document, and how many bytes were read for it."""
+        mapped = await in_thread(self._mapped, url) if _may_be_mapped(url) else None
+        data: bytes | memoryview = await self._bytes(url, source) if mapped is None else mapped
+        if not is_packed(data):
+            return *await _parsed(data, url), len(data)
+        packed = await in_thread(partial(unpack, data, url, verify=mapped is None))
+        await self._refuse_stale(url, packed)
+        return packed.digest, packed.document, len(data) if mapped is None else packed.header_bytes
+
+    def _mapped(self, url: str) -> memoryview | None:
+        """Map a local index into memory, as it costs nothing until it is looked at; None where it is no such file."""
+        if not isinstance(choose(self.options, url).given, Mapping):  # a filesystem of the user's own
+            return None
+        views = (view for view in map(map_file, key_candidates(url)) if view is not None)
+        return next((view for view in views if is_packed(view)), None)
+
+    async def _refuse_stale(self, url: str, packed: Packed) -> None:
+        """Raise where the document of an index has changed since.
+
+        Only local documents are looked at, as that costs next to nothing; one that is absent is not needed.
+        """
+        of = packed.document.url
+        self.check(of, url)
+        if is_chained(of) or not is_local(of):
+            return
+        try:
+            reply = await self.stamp(of, url)
+            is_same = reply.size == packed.made.size and (
+                reply.etag == packed.made.etag or await self._sha256(of, url, reply.size or 0) == packed.made.sha256
+            )
+        except StoreError:
+            return
+        if not is_same:
+            raise ManifestError(
+                f"{redact(url)} is the index of {redact(of)}, which has changed since. Write it again with `slicedfs "
+                "index`, or open the document itself.",
+                url=redact(url),
+            )
+
+    async def stamp(self, url: str, source: str | None = None) -> Reply:
+        """Read one byte, for the sake of the size and etag that come with it.
+
+        Raises
+        ------
+        MissingTileError, StoreError
+        """
+        return await self.store.read(Request(url, ByteRange(0, 1), source))
+
+    async def _sha256(self, url: str, source: str, size: int) -> str:
+        """Return the digest of an object, read piece by piece."""
+        digest = hashlib.sha256()
+        for start in range(0, size, _HASHED_BYTES):
+            reply = await self.store.read(Request(url, ByteRange(start, start + _HASHED_BYTES), source))
+            await in_thread(digest.update, reply.data)
+        return digest.hexdigest()
+
+    async def _bytes(self, url: str, source: str | None) -> bytes | memoryview:
         """Return the bytes of a document: as they are now, or as kept in the cache where no server answers."""
         request = Request(url, source=source)
         if self.cache is None:
-            return (await self.store.read(request, max_bytes=_MAX_DOCUMENT_BYTES)).data
+            return _view(await self.store.read(request, max_bytes=_MAX_DOCUMENT_BYTES))
         key = self.cache.key("document", url)
         try:
             reply = await self.store.read(request, max_bytes=_MAX_DOCUMENT_BYTES)
@@ -190,8 +258,14 @@ class Session:
                 stacklevel=2,
             )
             return kept
-        await in_thread(self.cache.put, key, reply.data)
-        return reply.data
+        data = bytes(reply.data)
+        await in_thread(self.cache.put, key, data)
+        return data
+
+
+def _view(reply: Reply) -> bytes | memoryview:
+    """Return what was read, without a copy."""
+    return reply.data if isinstance(reply.data, bytes) else memoryview(reply.data)
 
 
 def _may_match(names: tuple[str, ...], select: str) -> bool:
@@ -200,13 +274,27 @@ def _may_match(names: tuple[str, ...], select: str) -> bool:
     return all(fnmatchcase(name, pattern) for name, pattern in zip(names, patterns, strict=False))
 
 
-def _parsed(data: bytes, url: str) -> tuple[str, Document]:
-    """Return digest and content of a document, which may be gzip."""
-    digest = hashlib.sha256(data).hexdigest()
-    return digest, parse(_gunzipped(data, url), url)
+async def _parsed(data: bytes | memoryview, url: str) -> tuple[str, Document]:
+    """Return digest and content of a document, which may be gzip; of a large one, both at a time."""
+    if len(data) < _LARGE:
+        return await in_thread(lambda: (_digest_of(data), _parse(data, url)))
+    results: list[Any] = await gather([in_thread(_digest_of, data), in_thread(_parse, data, url)])
+    return results[0], results[1]
 
 
-def _gunzipped(data: bytes, url: str) -> bytes:
+def _may_be_mapped(url: str) -> bool:
+    return url.endswith(INDEX_SUFFIX) and is_local(url) and not is_chained(url)
+
+
+def _digest_of(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _parse(data: bytes | memoryview, url: str) -> Document:
+    return parse(_gunzipped(data, url), url)
+
+
+def _gunzipped(data: bytes | memoryview, url: str) -> bytes | memoryview:
     """Undo gzip: buckets hand out documents with Content-Encoding: gzip as they are stored."""
     if data[:2] != b"\x1f\x8b":
         return data

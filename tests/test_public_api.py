@@ -31,6 +31,7 @@ PUBLIC = [
     "UrlPolicy",
     "UrlPolicyError",
     "explain",
+    "index",
     "open",
     "open_dataarray",
     "progress",

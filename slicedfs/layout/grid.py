@@ -5,9 +5,11 @@ image axes (y, x, and z where tiles are stacks) a cell is an interval of pixels 
 tile of each combination of cells. Looking up costs as much as the selection touches, whatever the number of tiles.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import compress, cycle, product
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ from slicedfs.layout.selection import Group, Points, Selection, Span
 __all__ = ["Index", "Paste", "TileGrid", "Touched", "evenly", "paste", "touched"]
 
 Index = slice | NDArray[np.int64]
+
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,9 +46,8 @@ class TileGrid:
         return touched(self, selection)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Paste:
-    """One rectangle of one tile and its place in the output."""
+class Paste(NamedTuple):
+    """One rectangle of one tile and its place in the output; a tuple, since a million are made at a time."""
 
     src: tuple[Index, ...]
     """One slice (positive step) or array an image axis, in pixels of the tile."""
@@ -64,8 +67,7 @@ class Touched:
     """Shape of the flattened output: one axis a group of the selection."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
+class _Part(NamedTuple):
     """What one group of the selection wants of one combination of cells of its axes."""
 
     cells: tuple[int, ...]
@@ -81,13 +83,53 @@ def touched(grid: TileGrid, selection: Selection) -> Touched:
         return Touched({}, missing=False, shape=shape)
     parts = [list(_parts(grid, group)) for group in groups]
     numbers = _numbers(grid, groups, parts)
-    tiles: dict[int, list[Paste]] = {}
     flat = numbers.ravel()
-    hits = np.flatnonzero(flat >= 0)
-    for tile, places in zip(flat[hits].tolist(), zip(*np.unravel_index(hits, numbers.shape), strict=True), strict=True):
-        chosen = [of_group[i] for of_group, i in zip(parts, places, strict=True)]
-        tiles.setdefault(tile, []).append(_placed(grid, groups, chosen, tile))
-    return Touched(tiles, missing=len(hits) < flat.size, shape=shape)
+    hits = flat >= 0
+    found = flat[hits].tolist()
+    pastes = _alike(grid, groups, parts, numbers) or _each(grid, groups, parts, flat.tolist())
+    tiles = _listed(found, compress(pastes, hits.tolist()) if len(found) < flat.size else pastes)
+    return Touched(tiles, missing=len(found) < flat.size, shape=shape)
+
+
+def _listed(found: list[int], pastes: Iterable[Paste]) -> dict[int, list[Paste]]:
+    """Return tile -> its parts, from one tile number a part."""
+    pasted = list(pastes)
+    tiles = dict(zip(found, map(list, zip(pasted, strict=True)), strict=True))
+    if len(tiles) < len(found):  # some tile covers several cells
+        tiles = {tile: [] for tile in tiles}
+        for tile, part in zip(found, pasted, strict=True):
+            tiles[tile].append(part)
+    return tiles
+
+
+def _alike(
+    grid: TileGrid, groups: tuple[Group, ...], parts: list[list[_Part]], numbers: NDArray[np.int32]
+) -> Iterator[Paste] | None:
+    """Yield the paste of each combination of parts, where the pixels that are wanted of a tile depend on its cell only.
+
+    That is so where the image axes were selected from one by one, and every tile starts where its cell does. Slices are
+    then made once a part, not once a tile, and no step of the loop over tiles is Python's own. None where it is not so.
+    """
+    ndim = len(grid.edges)
+    if [group.axes for group in groups[-ndim:]] != [(grid.index_ndim + axis,) for axis in range(ndim)]:
+        return None
+    sources: list[list[Index]] = []
+    for axis, of_group in enumerate(parts[-ndim:]):
+        starts = np.zeros(len(of_group), np.int64)
+        if grid.origins is not None:
+            starts = grid.edges[axis][[part.cells[0] for part in of_group]]
+            shaped = starts.reshape([-1 if i == axis else 1 for i in range(ndim)])
+            if not ((grid.origins[numbers, axis] == shaped) | (numbers < 0)).all():
+                return None
+        sources.append([_shifted(part.src[0], start) for part, start in zip(of_group, starts.tolist(), strict=True)])
+    src = cycle(list(product(*sources)))  # the last axes vary fastest
+    return map(Paste, src, product(*([part.dst for part in of_group] for of_group in parts)))
+
+
+def _each(grid: TileGrid, groups: tuple[Group, ...], parts: list[list[_Part]], tiles: list[int]) -> Iterator[Paste]:
+    """Yield the paste of each combination of parts, whatever was selected; `tiles` are their numbers."""
+    for tile, chosen in zip(tiles, product(*parts), strict=True):
+        yield _placed(grid, groups, chosen, tile)
 
 
 def paste(tile: NDArray[np.generic], out: NDArray[np.generic], part: Paste, groups: tuple[Group, ...]) -> None:
@@ -133,7 +175,7 @@ def _numbers(grid: TileGrid, groups: tuple[Group, ...], parts: list[list[_Part]]
     return np.asarray(grid.table[tuple(cells)])
 
 
-def _placed(grid: TileGrid, groups: tuple[Group, ...], chosen: list[_Part], tile: int) -> Paste:
+def _placed(grid: TileGrid, groups: tuple[Group, ...], chosen: tuple[_Part, ...], tile: int) -> Paste:
     """Turn positions of the array into pixels of `tile`."""
     src: list[Index] = [slice(None)] * len(grid.edges)
     for group, part in zip(groups, chosen, strict=True):
@@ -162,9 +204,9 @@ def _parts(grid: TileGrid, group: Group) -> Iterator[_Part]:
 
 
 def _position_parts(span: Span) -> Iterator[_Part]:
-    """Cut a span along an index axis: each position is a cell."""
+    """Cut a span along an index axis: each position is a cell, of which there is nothing to choose."""
     for place, position in enumerate(span.indices):
-        yield _Part((position,), (slice(position, position + 1, 1),), slice(place, place + 1, 1))
+        yield _Part((position,), (_ALL,), slice(place, place + 1, 1))
 
 
 def _interval_parts(span: Span, edges: NDArray[np.int64]) -> Iterator[_Part]:

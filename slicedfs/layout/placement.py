@@ -150,10 +150,13 @@ def _without_z(document: TileSetDocument) -> Mapping[str, NDArray[np.int64]]:
 def _labelled_axis(document: TileSetDocument, dim: str) -> Axis:
     """Build the axis of an index dim: range(count) where that holds all labels, else the labels seen."""
     column = document.tiles.indices[dim]
-    seen = np.unique(column)
+    if int(column.max()) < document.shape.get(dim, 0):
+        count = document.shape[dim]
+        _check_positions(document, f"shape.{dim}", count)
+        return Axis(dim, np.arange(count), column)
+    seen = _distinct(column)
     count = document.shape.get(dim, len(seen))
     if seen[-1] < count:
-        _check_positions(document, f"shape.{dim}", count)
         return Axis(dim, np.arange(count), column)
     if len(seen) > count:
         warnings.warn(
@@ -163,6 +166,13 @@ def _labelled_axis(document: TileSetDocument, dim: str) -> Axis:
             stacklevel=2,
         )
     return Axis(dim, seen, np.searchsorted(seen, column))
+
+
+def _distinct(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct labels, ascending; counted where they are small: np.unique takes many times longer."""
+    if int(labels.max()) <= len(labels):
+        return np.flatnonzero(np.bincount(labels))
+    return np.unique(labels)
 
 
 def _z_from_coordinates(document: TileSetDocument) -> list[Axis]:
@@ -239,8 +249,10 @@ def _tile_shapes(
     fallback = {**(header_shape or {}), **(document.default_tile_shape or {})}
     stated = [{**(header_shape or {}), **shape} for shape in tiles.shapes]
     rows = [[shape.get(dim, 1) for dim in image_dims] for shape in [*stated, fallback]]
-    codes = np.full(len(tiles), -1, np.int32) if tiles.shape_codes is None else tiles.shape_codes
-    return np.array(rows, np.int64)[codes]
+    table = np.array(rows, np.int64)
+    codes = np.array([-1]) if tiles.shape_codes is None else tiles.shape_codes
+    distinct = codes[:1] if (codes == codes[0]).all() else codes  # one row takes the place of all
+    return np.broadcast_to(table[distinct], (len(tiles), len(image_dims)))
 
 
 def _grid(axes: tuple[Axis, ...], positions: NDArray[np.int64], placed: Lattice, shapes: NDArray[np.int64]) -> Grid:
@@ -252,8 +264,11 @@ def _grid(axes: tuple[Axis, ...], positions: NDArray[np.int64], placed: Lattice,
     if placed.origins is not None and not (placed.one_cell_each and is_small):
         return ScatteredGrid.build(shape, positions, placed.origins, shapes)
     table = np.full((*counts, *cells), -1, np.int32)
-    where = np.stack([*(axis.positions for axis in axes), *placed.first_cells.T])
-    table[tuple(where)] = np.arange(len(shapes), dtype=np.int32)
+    numbers = np.arange(len(shapes), dtype=np.int32)
+    if placed.origins is None:  # one cell a position
+        table.reshape(-1)[positions] = numbers
+    else:
+        table[(*(axis.positions for axis in axes), *placed.first_cells.T)] = numbers
     return TileGrid(shape, placed.edges, table, placed.origins)
 
 

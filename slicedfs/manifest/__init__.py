@@ -10,6 +10,8 @@
     careful.py     any tiles, one at a time, with the exact place of what is wrong
     columns.py     batches -> columns
     dump.py        model -> JSON bytes
+    packed.py      the packed index of a tile set's columns -> model; lazily.py: columns made when they are asked for
+    packing.py     model -> packed index
 
 There is one model; versions differ in how a shape is written, and that is read by its type.
 """
@@ -18,11 +20,13 @@ from slicedfs.manifest.checks import Place
 from slicedfs.manifest.collection import read_collection, read_experiment
 from slicedfs.manifest.dump import dump
 from slicedfs.manifest.kinds import Kind, kind_of
+from slicedfs.manifest.packed import Made, Packed, is_packed, unpack
+from slicedfs.manifest.packing import pack
 from slicedfs.manifest.text import NotPlainError, load, split
 from slicedfs.manifest.tileset import read_tile_set
 from slicedfs.model import Document
 
-__all__ = ["dump", "parse"]
+__all__ = ["Made", "Packed", "dump", "is_packed", "pack", "parse", "unpack"]
 
 
 def parse(data: bytes | memoryview, url: str) -> Document:
@@ -34,7 +38,7 @@ def parse(data: bytes | memoryview, url: str) -> Document:
     Parameters
     ----------
     data
-        The bytes of the document: JSON in UTF-8, with or without a byte order mark, not compressed.
+        The bytes of the document: JSON in UTF-8, with or without a byte order mark, not compressed; or a packed index.
     url
         Where they were read from. It is stored in the result, and (redacted) named in messages.
 
@@ -54,6 +58,8 @@ def parse(data: bytes | memoryview, url: str) -> Document:
     ManifestWarning
         The document is odd, but can be read. At most one warning for each oddity.
     """
+    if is_packed(data):
+        return unpack(data, url).document
     try:
         place = Place(url)
         document = _read(split(data), place)

@@ -1,8 +1,9 @@
 """Batches of tiles -> the columns of the model."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import io
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,22 @@ from numpy.typing import NDArray
 from slicedfs.manifest.checks import Place, member
 from slicedfs.model import Strings, Tiles
 
-__all__ = ["ABSENT_INDEX", "Batch", "Digests", "Vocabulary", "assemble"]
+__all__ = ["ABSENT_INDEX", "Batch", "Collector", "Digests", "Vocabulary"]
 
 ABSENT_INDEX = -1
 """Stands in a column of labels for "the tile does not state it"."""
 
-V = TypeVar("V")
-T = TypeVar("T", bound=np.generic)
+_SPARE = 1.05
+"""Columns are made this much longer than seems needed: pages that are never written take no memory."""
+_ABSENT: Mapping[str, NDArray[Any]] = {
+    "files": np.array(0, np.int64),
+    "indices": np.array(ABSENT_INDEX, np.int64),
+    "coordinates": np.full(2, np.nan),
+    "codes": np.array(-1, np.int32),
+    "sha256": np.zeros(32, np.uint8),
+    "present": np.array(False),  # noqa: FBT003 - a value, not an argument's meaning
+}
+"""Kind of column -> the row of a tile that does not state it."""
 
 
 @dataclass(slots=True)
@@ -71,80 +81,124 @@ class Batch:
         return len(self.files)
 
 
-def assemble(batches: Sequence[Batch], counts: Mapping[str, int], vocabulary: Vocabulary, place: Place) -> Tiles:
-    """Put batches together; each batch's columns are released as they are copied.
+class Collector:
+    """Takes batches one after the other and copies each into the columns at once.
 
-    `counts` is the document's ``shape``.
+    The whole is therefore never in memory twice: as long as the text of the document is there, every byte counts.
     """
-    digests, present = _digests(batches, place)
-    has_shapes, has_formats = bool(vocabulary.shapes), bool(vocabulary.formats)
-    return Tiles(
-        files=_join(batches),
-        indices=_indices(batches, counts, place),
-        coordinates=_coordinates(batches),
-        shapes=tuple(shape for _, shape in vocabulary.shapes.values()),
-        shape_codes=_concatenate([batch.shape_codes for batch in batches]) if has_shapes else None,
-        formats=tuple(vocabulary.formats),
-        format_codes=_concatenate([batch.format_codes for batch in batches]) if has_formats else None,
-        sha256=digests,
-        has_sha256=present,
-        extras=_merge(batches, lambda batch: batch.extras),
-        unknown=_merge(batches, lambda batch: batch.unknown),
-    )
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Tiles taken so far."""
+        self._columns: dict[tuple[str, str], NDArray[Any]] = {}
+        self._files = io.BytesIO()
+        self._malformed: list[int] = []
+        self._extras: dict[int, Any] = {}
+        self._unknown: dict[int, Mapping[str, Any]] = {}
+
+    def add(self, batch: Batch, part: float) -> None:
+        """Take the next batch.
+
+        Parameters
+        ----------
+        part
+            How much of the document the batches so far are, over 0 to 1: tells how long columns will be.
+        """
+        stop = self.count + len(batch)
+        length = stop if part >= 1 else int(stop / part * _SPARE) + 1
+        parts = dict(_parts(batch, self._files.tell()))
+        for key in dict.fromkeys((*self._columns, *parts)):
+            self._put(key, parts.get(key), stop, length)
+        self._files.write(batch.files.blob)
+        self._malformed += batch.sha256.malformed if batch.sha256 else ()
+        self._extras |= batch.extras
+        self._unknown |= batch.unknown
+        self.count = stop
+
+    def _put(self, key: tuple[str, str], part: NDArray[Any] | None, stop: int, length: int) -> None:
+        """Write the rows from `count` to `stop` of one column."""
+        absent = _ABSENT[key[0]]
+        column = self._columns.get(key)
+        if column is None:
+            column = self._columns[key] = np.empty((length, *absent.shape), absent.dtype)
+            column[: self.count] = absent
+        elif len(column) < stop:
+            column.resize((max(length, stop), *absent.shape), refcheck=False)  # nobody else has seen it
+        column[self.count : stop] = absent if part is None else part
+
+    def tiles(self, counts: Mapping[str, int], vocabulary: Vocabulary, place: Place) -> Tiles:
+        """Return what was collected; to be called once.
+
+        Parameters
+        ----------
+        counts
+            The document's ``shape``.
+
+        Raises
+        ------
+        ManifestError
+            Some tiles lack an index that others have.
+        """
+        for column in self._columns.values():
+            column.resize((self.count, *column.shape[1:]), refcheck=False)
+        digests, present = self._digests(place)
+        return Tiles(
+            files=Strings(self._files.getvalue(), self._column("files", "")),
+            indices=self._indices(counts, place),
+            coordinates={name: column for (kind, name), column in self._columns.items() if kind == "coordinates"},
+            shapes=tuple(shape for _, shape in vocabulary.shapes.values()),
+            shape_codes=_shortened(self._column("codes", "shape")) if vocabulary.shapes else None,
+            formats=tuple(vocabulary.formats),
+            format_codes=_shortened(self._column("codes", "format")) if vocabulary.formats else None,
+            sha256=digests,
+            has_sha256=present,
+            extras=self._extras,
+            unknown=self._unknown,
+        )
+
+    def _column(self, kind: str, name: str) -> NDArray[Any]:
+        """Return one column; an empty one where no batch came."""
+        return self._columns.get((kind, name), np.empty((0, *_ABSENT[kind].shape), _ABSENT[kind].dtype))
+
+    def _indices(self, counts: Mapping[str, int], place: Place) -> dict[str, NDArray[np.int64]]:
+        """Return dim -> labels: the dims of `counts` first, in its order, then those that only tiles have."""
+        seen = {name: column for (kind, name), column in self._columns.items() if kind == "indices"}
+        extra = [dim for dim in seen if dim not in counts]
+        columns = {dim: seen.get(dim, np.zeros(self.count, np.int64)) for dim in (*counts, *extra)}
+        if extra:
+            place.note("extra dims", f"tiles have the indices {extra}, which `shape` does not count; they are kept.")
+        return {dim: _without_gaps(column, dim, counts, place) for dim, column in columns.items()}
+
+    def _digests(self, place: Place) -> tuple[NDArray[np.uint8] | None, NDArray[np.bool_] | None]:
+        malformed = self._malformed
+        if malformed:
+            others = f" (and {len(malformed) - 1} more)" if len(malformed) > 1 else ""
+            place.note("sha256", f"tiles[{malformed[0]}].sha256{others} is not 64 hex digits; treated as absent.")
+        present = self._columns.get(("present", ""))
+        if present is None or not present.any():
+            return None, None
+        return self._columns["sha256", ""], _shortened(present)
 
 
-def _merge(batches: Sequence[Batch], get: Callable[[Batch], dict[int, V]]) -> dict[int, V]:
-    merged: dict[int, V] = {}
-    for batch in batches:
-        merged.update(get(batch))
-    return merged
+def _parts(batch: Batch, start: int) -> Iterator[tuple[tuple[str, str], NDArray[Any]]]:
+    """Yield key and rows of every column of a batch, whose files begin at byte `start` of the whole."""
+    yield ("files", ""), batch.files.ends + start
+    for dim, labels in batch.indices.items():
+        yield ("indices", dim), labels
+    for name, ranges in batch.coordinates.items():
+        yield ("coordinates", name), ranges
+    yield ("codes", "shape"), batch.shape_codes
+    yield ("codes", "format"), batch.format_codes
+    if batch.sha256:
+        yield ("sha256", ""), batch.sha256.digests
+        yield ("present", ""), batch.sha256.present
 
 
-def _concatenate(parts: list[NDArray[T]]) -> NDArray[T]:
-    return np.concatenate(parts) if parts else np.empty(0, np.int32)
-
-
-def _join(batches: Sequence[Batch]) -> Strings:
-    if len(batches) == 1:
-        return batches[0].files
-    starts = np.cumsum([0, *(len(batch.files.blob) for batch in batches)])
-    ends = [batch.files.ends + start for batch, start in zip(batches, starts[:-1], strict=True)]
-    return Strings(b"".join([batch.files.blob for batch in batches]), np.concatenate([np.empty(0, np.int64), *ends]))
-
-
-def _gather(batches: Sequence[Batch], columns: list[NDArray[T] | None], absent: NDArray[T]) -> NDArray[T]:
-    """Return one column, with `absent` in the rows of batches that lack it."""
-    total = sum(map(len, batches))
-    gathered = np.empty((total, *absent.shape), absent.dtype)
-    row = 0
-    for position, batch in enumerate(batches):
-        part = columns[position]
-        gathered[row : row + len(batch)] = absent if part is None else part
-        row += len(batch)
-    return gathered
-
-
-def _coordinates(batches: Sequence[Batch]) -> dict[str, NDArray[np.float64]]:
-    names = dict.fromkeys(name for batch in batches for name in batch.coordinates)
-    absent = np.full(2, np.nan)
-    return {name: _gather(batches, [b.coordinates.pop(name, None) for b in batches], absent) for name in names}
-
-
-def _indices(batches: Sequence[Batch], counts: Mapping[str, int], place: Place) -> dict[str, NDArray[np.int64]]:
-    """Return dim -> labels: the dims of `counts` first, in its order, then those that only tiles have."""
-    seen = dict.fromkeys(dim for batch in batches for dim in batch.indices)
-    columns: dict[str, NDArray[np.int64]] = {}
-    for dim in (*counts, *(dim for dim in seen if dim not in counts)):
-        parts = [batch.indices.pop(dim, None) for batch in batches]
-        if dim not in seen:
-            columns[dim] = np.zeros(sum(map(len, batches)), np.int64)
-            continue
-        column = _gather(batches, parts, np.array(ABSENT_INDEX))
-        columns[dim] = _without_gaps(column, dim, counts, place)
-    extra = [dim for dim in seen if dim not in counts]
-    if extra:
-        place.note("extra dims", f"tiles have the indices {extra}, which `shape` does not count; they are kept.")
-    return columns
+def _shortened(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column; where all rows are equal, a read-only view of one that takes no memory."""
+    if len(column) and (column == column[0]).all():
+        return np.broadcast_to(column[0].copy(), column.shape)
+    return column
 
 
 def _without_gaps(column: NDArray[np.int64], dim: str, counts: Mapping[str, int], place: Place) -> NDArray[np.int64]:
@@ -156,15 +210,3 @@ def _without_gaps(column: NDArray[np.int64], dim: str, counts: Mapping[str, int]
     pointer = member(f"tiles[{int(absent.argmax())}].indices", dim)
     why = f"`shape` counts {counts[dim]}" if dim in counts else "`shape` does not count it"
     raise place.error(pointer, f"is missing: other tiles have it, and {why}", advice="Give every tile this index.")
-
-
-def _digests(batches: Sequence[Batch], place: Place) -> tuple[NDArray[np.uint8] | None, NDArray[np.bool_] | None]:
-    malformed = [tile for batch in batches if batch.sha256 for tile in batch.sha256.malformed]
-    if malformed:
-        others = f" (and {len(malformed) - 1} more)" if len(malformed) > 1 else ""
-        place.note("sha256", f"tiles[{malformed[0]}].sha256{others} is not 64 hex digits; treated as absent.")
-    if not any(batch.sha256 and batch.sha256.present.any() for batch in batches):
-        return None, None
-    digests = [batch.sha256.digests if batch.sha256 else None for batch in batches]
-    present = [batch.sha256.present if batch.sha256 else None for batch in batches]
-    return _gather(batches, digests, np.zeros(32, np.uint8)), _gather(batches, present, np.zeros((), np.bool_))

@@ -63,7 +63,7 @@ def load_part(raw: bytes | memoryview | msgspec.Raw) -> Any:
     RecursionError
         It is nested too deeply.
     """
-    return json.loads(str(memoryview(raw), "utf-8"), parse_constant=_refuse)
+    return _VALUES.decode(str(memoryview(raw), "utf-8"))
 
 
 def load(data: bytes | memoryview, place: Place) -> Any:
@@ -87,6 +87,10 @@ def load(data: bytes | memoryview, place: Place) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
+
+
+_VALUES = json.JSONDecoder(parse_constant=_refuse)
+"""What json.loads would make anew for every value."""
 
 
 def _without_mark(data: bytes | memoryview) -> memoryview:

@@ -1,13 +1,13 @@
 """The array of tiles, in batches of bounded size, so that memory holds the columns and one batch."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
 from slicedfs.manifest import careful, typed
 from slicedfs.manifest.checks import Place
-from slicedfs.manifest.columns import Batch, Vocabulary, assemble
+from slicedfs.manifest.columns import Batch, Collector, Vocabulary
 from slicedfs.manifest.text import NotPlainError, load_part
 from slicedfs.model import Tiles
 
@@ -36,18 +36,17 @@ def read_tiles(tiles: object, counts: Mapping[str, int], place: Place) -> Tiles:
     NotPlainError
         A ``msgspec.Raw`` holds what only :func:`slicedfs.manifest.text.load` can read or explain.
     """
-    vocabulary = Vocabulary()
-    batches: Sequence[Batch]
+    vocabulary, collector = Vocabulary(), Collector()
     if isinstance(tiles, msgspec.Raw):
-        batches = _read_raw(memoryview(tiles), vocabulary, place)
+        _read_raw(memoryview(tiles), collector, vocabulary, place)
     elif isinstance(tiles, list):
-        batches = [careful.read_batch(tiles, 0, vocabulary, place)]
+        collector.add(careful.read_batch(tiles, 0, vocabulary, place), 1)
     else:
         raise place.error("tiles", "must be a list of tiles", tiles)
-    return assemble(batches, counts, vocabulary, place)
+    return collector.tiles(counts, vocabulary, place)
 
 
-def _read_raw(array: memoryview, vocabulary: Vocabulary, place: Place) -> list[Batch]:
+def _read_raw(array: memoryview, collector: Collector, vocabulary: Vocabulary, place: Place) -> None:
     """Read the text of a JSON array batch by batch.
 
     Where a batch ends is a guess, but a safe one: it starts at a tile, so if it reads as a list it ends at one. If it
@@ -56,20 +55,20 @@ def _read_raw(array: memoryview, vocabulary: Vocabulary, place: Place) -> list[B
     if bytes(array[:1]) != b"[":
         raise NotPlainError
     layout = typed.learn(array)
-    batches: list[Batch] = []
-    start, end, size, count = 1, len(array) - 1, _BATCH_BYTES, 0
-    while start < end or not batches:
+    start, end, size = 1, len(array) - 1, _BATCH_BYTES
+    while True:
         stop, following = _cut(array, start + size, end)
         part = b"".join((b"[", array[start:stop], b"]"))
-        batch = _read_part(part, layout, count, vocabulary, place)
+        batch = _read_part(part, layout, collector.count, vocabulary, place)
         if batch is not None:
-            batches.append(batch)
-            start, size, count = following, _BATCH_BYTES, count + len(batch)
+            collector.add(batch, following / end)
+            start, size = following, _BATCH_BYTES
+            if start >= end:
+                break
         elif stop == end:
             raise NotPlainError
         else:
             size *= 4
-    return batches
 
 
 def _cut(array: memoryview, wanted: int, end: int) -> tuple[int, int]:

@@ -1,26 +1,30 @@
 """A tile set's own fields; its tiles are read by :mod:`slicedfs.manifest.tiles`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slicedfs.manifest.checks import ABSENT, Place, index, member, shape, text_or_none
 from slicedfs.manifest.kinds import Kind, version_of
 from slicedfs.manifest.tiles import read_tiles
-from slicedfs.model import TileSetDocument
+from slicedfs.model import Tiles, TileSetDocument
 
 __all__ = ["read_tile_set"]
 
 _KEYS = frozenset(("version", "dimensions", "shape", "tiles", "default_tile_shape", "default_tile_format", "extras"))
 
 
-def read_tile_set(document: Mapping[str, Any], place: Place) -> TileSetDocument:
-    """Read a document with ``tiles``, split up or not."""
+def read_tile_set(
+    document: Mapping[str, Any],
+    place: Place,
+    read: Callable[[object, Mapping[str, int], Place], Tiles] = read_tiles,
+) -> TileSetDocument:
+    """Read a document with ``tiles``, split up or not; `read` reads those."""
     version = version_of(document, Kind.TILE_SET, place)
     counts = _counts(document.get("shape", ABSENT), place)
     dimensions = _dimensions(document.get("dimensions", ABSENT), counts, place)
     default_shape = shape(document.get("default_tile_shape"), "default_tile_shape", place)
     default_format = text_or_none(document.get("default_tile_format"), "default_tile_format", place)
-    tiles = read_tiles(document["tiles"], counts, place)
+    tiles = read(document["tiles"], counts, place)
     return TileSetDocument(
         url=place.url,
         version=version,

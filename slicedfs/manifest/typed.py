@@ -28,6 +28,8 @@ _HEAD_BYTES = 1 << 16
 """Bytes of the array among which the first tile is looked for."""
 _ABSENT = msgspec.Raw()
 """The default of the fields that hold any JSON: one object, so that it is told by identity."""
+_EMPTY = msgspec.Raw(b"{}")
+"""The extras that slicedimage gives every tile: not worth a parser each."""
 _HEX_DIGITS = 64
 _LONG_MAP = 16
 """Keys from which on MessagePack has a longer header for a map."""
@@ -149,7 +151,7 @@ def _columns(tiles: Sequence[Any], layout: Layout, first: int, vocabulary: Vocab
     coordinates = _coordinates([tile.coordinates for tile in tiles], layout)
     files = _files([tile.file for tile in tiles])
     sha256 = _digests([tile.sha256 for tile in tiles], first)
-    extras = {first + i: value for i, value in _values([tile.extras for tile in tiles]) if value not in (None, {})}
+    extras = {first + i: value for i, value in _extras([tile.extras for tile in tiles]) if value not in (None, {})}
     unknown: dict[int, dict[str, Any]] = {}
     for field, key in layout.unknown.items():
         for i, value in _values([getattr(tile, field) for tile in tiles]):
@@ -223,6 +225,12 @@ def _values(raws: Sequence[msgspec.Raw]) -> Iterator[tuple[int, Any]]:
     for i, raw in enumerate(raws):
         if raw is not _ABSENT:
             yield i, load_part(raw)
+
+
+def _extras(raws: Sequence[msgspec.Raw]) -> Iterator[tuple[int, Any]]:
+    """Yield position and value of ``extras``, where they are there and not plainly empty."""
+    if raws.count(_EMPTY) != len(raws):
+        yield from _values([_ABSENT if raw == _EMPTY else raw for raw in raws])
 
 
 def _texts(raws: Sequence[msgspec.Raw]) -> list[bytes]:
