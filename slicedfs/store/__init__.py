@@ -10,23 +10,32 @@ Outside in:
     filesystems  options -> fsspec filesystem
     readers      filesystem -> way of reading: web, remote (async), local, blocking (in threads)
     replies      is it what was asked for?
+    wire         a slim client of HTTP for http, https and s3
+    writing      one file, piece by piece
     retry        when a failed try is worth another; the only retry layer
     failures     what foreign exceptions mean, and what callers get to read
-    limits       requests per origin, bytes per process
+    slots, pace  requests per origin, as many as it can take; what is known of its speed
+    hedge        a second request where one is stuck
+    limits       bytes per process
+    pump         pieces of work between the loop and the decode threads
     memo, gather, memory   values made once; several coroutines as one; free memory
 """
 
 from slicedfs.store.cache import Cache
 from slicedfs.store.door import in_thread, run, run_async
 from slicedfs.store.gather import gather
+from slicedfs.store.local import map_file
 from slicedfs.store.memo import Memo
 from slicedfs.store.memory import free_bytes
 from slicedfs.store.options import Reply, Request, StoreOptions
+from slicedfs.store.pace import Pace
 from slicedfs.store.store import Store
+from slicedfs.store.writing import write
 
 __all__ = [
     "Cache",
     "Memo",
+    "Pace",
     "Reply",
     "Request",
     "Store",
@@ -34,6 +43,8 @@ __all__ = [
     "free_bytes",
     "gather",
     "in_thread",
+    "map_file",
     "run",
     "run_async",
+    "write",
 ]

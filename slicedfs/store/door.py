@@ -8,8 +8,10 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar, TypeVarTuple, cast
+
+from slicedfs.store.pump import Pump
 
 __all__ = ["DECODE_THREADS", "IO_THREADS", "in_io_thread", "in_thread", "io_loop", "run", "run_async", "wait_on_loop"]
 
@@ -27,6 +29,7 @@ _POLL_S = 1.0
 
 _pools: dict[str, concurrent.futures.ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
+_decoding: Pump | None = None
 
 
 def io_loop() -> asyncio.AbstractEventLoop:
@@ -86,12 +89,13 @@ async def run_async(function: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *T
 
 async def in_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
     """Await ``function(*args)`` in the decode pool (at most 8 threads); for CPU work that drops the GIL."""
-    return await _in_pool("slicedfs-decode", DECODE_THREADS, lambda: function(*args))
+    return await _pump().submit(lambda: function(*args))
 
 
 async def in_io_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
     """Await ``function(*args)`` in the I/O pool (32 threads); for calls that block."""
-    return await _in_pool("slicedfs-io", IO_THREADS, lambda: function(*args))
+    pool = _pool("slicedfs-io", IO_THREADS)
+    return await asyncio.get_running_loop().run_in_executor(pool, lambda: function(*args))
 
 
 def wait_on_loop(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -148,7 +152,16 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _in_pool(name: str, threads: int, function: Callable[[], T]) -> Awaitable[T]:
+def _pump() -> Pump:
+    """Return the queue of the decode pool, for the running loop."""
+    global _decoding  # noqa: PLW0603 - made on first use, and anew for another loop
+    loop = asyncio.get_running_loop()
+    if _decoding is None or _decoding.loop is not loop:
+        _decoding = Pump(_pool("slicedfs-decode", DECODE_THREADS), DECODE_THREADS, loop)
+    return _decoding
+
+
+def _pool(name: str, threads: int) -> concurrent.futures.ThreadPoolExecutor:
     pool = _pools.get(name)
     if pool is None:
         with _pools_lock:
@@ -156,13 +169,13 @@ def _in_pool(name: str, threads: int, function: Callable[[], T]) -> Awaitable[T]
             if pool is None:
                 pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix=name)
                 _pools[name] = pool
-    return asyncio.get_running_loop().run_in_executor(pool, function)
+    return pool
 
 
 def _forget_pools() -> None:
     """Forget the parent's threads: none of them lives in a forked child."""
-    global _pools_lock  # noqa: PLW0603 - a lock held at the moment of the fork would stay held
-    _pools_lock = threading.Lock()
+    global _pools_lock, _decoding
+    _pools_lock, _decoding = threading.Lock(), None
     _pools.clear()
 
 

@@ -1,4 +1,4 @@
-"""How much may be under way at a time: requests per origin, bytes per process. Lives on the I/O loop only."""
+"""How many bytes may be under way at a time, in the whole process. Lives on the I/O loop only."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ from collections import deque
 from contextvars import ContextVar
 from typing import NamedTuple
 
-__all__ = ["UNKNOWN_BYTES", "Budget", "Held", "bytes_budget", "slots"]
+__all__ = ["UNKNOWN_BYTES", "Budget", "Held", "bytes_budget"]
 
 UNKNOWN_BYTES = 1 << 20
 """What a request of unknown size counts until its size is known."""
@@ -158,21 +158,7 @@ class Held:
         self._in_task.reset(self._token)
 
 
-_slots: dict[tuple[str, int], Budget] = {}
 _bytes = Budget()
-
-
-def slots(origin: str, concurrency: int) -> Budget:
-    """Return the process-wide count of requests to `origin` for stores with this `concurrency`.
-
-    Stores that ask for the same number share it. A store that asks for another number has its own, so that
-    "at most 4" means 4 whatever other stores do; the total is then the sum of the distinct numbers.
-    """
-    key = (origin, concurrency)
-    budget = _slots.get(key)
-    if budget is None:
-        budget = _slots[key] = Budget()
-    return budget
 
 
 def bytes_budget() -> Budget:
@@ -184,7 +170,6 @@ def _forget() -> None:
     """Forget the parent's requests: they do not run in a forked child."""
     global _bytes  # noqa: PLW0603 - replaced once, in a child that has a single thread
     _bytes = Budget()
-    _slots.clear()
 
 
 if hasattr(os, "register_at_fork"):

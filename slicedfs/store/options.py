@@ -10,10 +10,12 @@ from slicedfs.policy import UrlPolicy
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store.cache import DEFAULT_CACHE_BYTES
 
-__all__ = ["DEFAULT_CONCURRENCY", "Ask", "Reply", "Request", "StoreOptions"]
+__all__ = ["DEFAULT_CONCURRENCY", "MOST_CONCURRENCY", "Ask", "Reply", "Request", "StoreOptions"]
 
 DEFAULT_CONCURRENCY = 64
-"""Requests at a time to one origin where the user gives no number."""
+"""Requests at a time to one origin at first, where the user gives no number."""
+MOST_CONCURRENCY = 256
+"""Requests at a time to one origin at most, where the user gives no number."""
 
 
 class Request(NamedTuple):
@@ -34,8 +36,8 @@ class Request(NamedTuple):
 class Reply(NamedTuple):
     """Bytes as asked for; fewer only where the object ends inside the range."""
 
-    data: bytes
-    """The bytes."""
+    data: bytes | bytearray | memoryview
+    """The bytes; a memoryview is one of unsigned bytes."""
     size: int | None
     """Size of the whole object in bytes; None where the filesystem does not tell."""
     etag: str | None
@@ -74,9 +76,14 @@ class StoreOptions:
     policy: UrlPolicy = field(default_factory=UrlPolicy)
     """Which URL may lead where; asked for references and for redirects."""
     concurrency: int | None = None
-    """Requests at a time to one origin, over all stores of the process with the same number; None: 64."""
+    """Requests at a time to one origin, over all stores of the process with the same number;
+    None: 64, and up to 256 while that makes them no slower."""
     bytes_in_flight: int = 256 << 20
     """Bytes asked for and not yet consumed, over all stores of the process."""
+    gap_bytes: int = 16 << 10
+    """Ranges of one object that lie no further apart than this are read as one."""
+    memory_cache_bytes: int = 128 << 20
+    """Decoded tiles that may stay in memory, in the whole process, of those that were read whole and wanted in part."""
     max_tries: int = 5
     """Tries of one request, >= 1."""
     retry_s: float = 60.0
@@ -112,20 +119,25 @@ class StoreOptions:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
+        for name in ("gap_bytes", "memory_cache_bytes"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"{name} must be an integer >= 0, got {value!r}.")
         for name in ("retry_s", "stall_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be seconds > 0, got {getattr(self, name)!r}.")
 
     @property
     def workers(self) -> int:
-        """Return the bound that holds: `concurrency`, or 64."""
-        return self.concurrency or DEFAULT_CONCURRENCY
+        """Return how many requests there may be at a time at most: `concurrency`, or 256."""
+        return self.concurrency or MOST_CONCURRENCY
 
     def __repr__(self) -> str:
         return (
             f"StoreOptions({urls.redact(self.root)!r}, storage_options={sorted(self.storage_options)}, "
             f"filesystems={sorted(map(urls.redact, self.filesystems))}, policy={self.policy!r}, "
             f"concurrency={self.concurrency}, bytes_in_flight={self.bytes_in_flight}, "
+            f"gap_bytes={self.gap_bytes}, memory_cache_bytes={self.memory_cache_bytes}, "
             f"max_tries={self.max_tries}, retry_s={self.retry_s}, stall_s={self.stall_s}, "
             f"tile_cache={self.tile_cache!r}, tile_cache_bytes={self.tile_cache_bytes})"
         )

@@ -6,15 +6,15 @@ from typing import Any, TypeVar
 from slicedfs import url as urls
 from slicedfs.errors import StoreError
 from slicedfs.policy import UrlPolicy
-from slicedfs.store import limits
 from slicedfs.store.access import Choice, choose
 from slicedfs.store.door import in_io_thread
 from slicedfs.store.failures import judge, secrets, store_error
 from slicedfs.store.filesystems import make
 from slicedfs.store.memo import Memo
 from slicedfs.store.options import Request, StoreOptions
-from slicedfs.store.readers import Reader, is_web, local_read, read_of, tries_itself
+from slicedfs.store.readers import Reader, is_archive, is_async, is_web, local_read, read_of, tries_itself
 from slicedfs.store.retry import Clock, GaveUpError, RetryRule, retried
+from slicedfs.store.slots import slots
 from slicedfs.store.web import Web
 
 __all__ = ["Origins"]
@@ -61,6 +61,10 @@ class Origins:
             reader = self._by_text[key] = await self._reader(url, source)
         return reader
 
+    def known(self, url: str, source: str | None) -> Reader | None:
+        """Return the reader for `url` if it was made already; None where that cannot be told by the origin alone."""
+        return self._by_text.get((_authority(url), None if source is None else _authority(source)))
+
     async def tried(self, attempt: Callable[[], Awaitable[T]], max_tries: int) -> T | GaveUpError:
         """Return what `attempt` gives, or why it does not.
 
@@ -86,16 +90,25 @@ class Origins:
         options = self._options
         if source is not None:
             options.policy.check(url, source)
-        slots = limits.slots(urls.origin(url), options.workers)
+        places = slots(urls.origin(url), options.concurrency)
         ours = isinstance(choice.given, Mapping)
         if ours and urls.is_local(url) and not urls.is_chained(url):
-            return Reader(local_read, slots, options.max_tries)
+            return Reader(local_read, places, options.max_tries)
         filesystem = await self._filesystem(url, choice, guard)
         if is_web(filesystem):
             web = Web(filesystem, self._redirected, options.policy, options.stall_s)
-            return Reader(web.read, slots, options.max_tries, by_url=True)
+            return Reader(
+                web.read, places, options.max_tries, hedges=True, by_url=True, gives_ranges=lambda: not web.no_ranges
+            )
         max_tries = min(2, options.max_tries) if tries_itself(filesystem, ours=ours) else options.max_tries
-        return Reader(read_of(filesystem, url, options), slots, max_tries)
+        no_ranges = is_archive(filesystem)
+        return Reader(
+            read_of(filesystem, url, options, ours=ours),
+            places,
+            max_tries,
+            hedges=is_async(filesystem),
+            gives_ranges=lambda: not no_ranges,
+        )
 
     async def _redirected(self, url: str, source: str) -> Any:
         """Return the HTTPFileSystem for `url`, which a redirect from `source` leads to: it has its own credentials."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from slicedfs.ranges import ByteRange
@@ -10,6 +11,8 @@ from slicedfs.store.blocking import checked
 from slicedfs.store.failures import status_of
 from slicedfs.store.options import Ask, Reply
 from slicedfs.store.retry import TryError, Verdict
+from slicedfs.store.wire import answers
+from slicedfs.store.wire.s3 import S3Lanes
 
 __all__ = ["is_plain_gcs", "read_any", "read_gcs", "read_s3"]
 
@@ -46,14 +49,21 @@ async def _within(call: Awaitable[T], try_s: float, want: ByteRange | None) -> T
         return await call
 
 
-async def read_s3(filesystem: Any, path: str, ask: Ask, try_s: float) -> Reply:
+async def read_s3(filesystem: Any, path: str, ask: Ask, try_s: float, lanes: S3Lanes | None = None) -> Reply:
     """Read what is asked of ``bucket/key`` by s3fs' get_object, whose reply says what it holds; one try.
 
-    ``_cat_file`` would ask for the size of a whole object first, and drop the ETag and the range.
+    ``_cat_file`` would ask for the size of a whole object first, and drop the ETag and the range. `lanes` are the ways
+    around s3fs, where there are any.
     """
 
     async def exchange(asked: ByteRange) -> Reply:
-        raw = await _s3_raw(filesystem, path, asked, ask, try_s)
+        got = None if lanes is None else await lanes.get(path, asked, ask)
+        if got is not None:
+            return answers.reply_to(ask, got, path)
+        bucket, key, _ = filesystem.split_path(path)
+        await filesystem.set_session()
+        with nullcontext() if lanes is None else lanes.learning(bucket, key):
+            raw = await _s3_raw(filesystem, path, asked, ask, try_s)
         return replies.taken(raw, ask.want, limit=ask.limit, name=path)
 
     try:

@@ -7,7 +7,7 @@ and broken connections all do), and fsspec hands back whatever came.
 import re
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store.failures import verdict_of_status
@@ -16,6 +16,7 @@ from slicedfs.store.retry import TryError, Verdict
 
 __all__ = [
     "ContentRange",
+    "Data",
     "EncodingError",
     "Raw",
     "check_size",
@@ -32,6 +33,9 @@ __all__ = [
     "taken",
 ]
 
+Data = bytes | bytearray | memoryview
+"""Bytes as they come; a memoryview is one of unsigned bytes."""
+D = TypeVar("D", bound=Data)
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*", re.IGNORECASE)
 _PAGE_NAME = re.compile(r"\.html?(?:[?#]|$)", re.IGNORECASE)
 _ZLIB_WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}  # RFC 9110 8.4.1; 47: zlib or gzip, by its header
@@ -61,7 +65,7 @@ class Raw(NamedTuple):
 
     status: int
     """HTTP status, below 300."""
-    data: bytes
+    data: Data
     """The body."""
     told: ContentRange | None
     """What it says about the body."""
@@ -138,7 +142,7 @@ def content_range(text: str | None) -> ContentRange | None:
     return ContentRange(int(first), int(last) + 1, None if size == "*" else int(size))
 
 
-def partial(want: ByteRange, data: bytes, told: ContentRange | None) -> bytes:
+def partial(want: ByteRange, data: D, told: ContentRange | None) -> D:
     """Return the bytes of a partial reply that were asked for.
 
     Fewer only where the object ends inside the range and the server says so; more are cut off. Without a
@@ -167,10 +171,10 @@ def partial(want: ByteRange, data: bytes, told: ContentRange | None) -> bytes:
         return data
     if len(data) < length and not at_end:
         raise _wrong(f"the reply has {len(data)} bytes, {length} were asked for")
-    return data if len(data) <= length else data[:length]
+    return data if len(data) <= length else cast("D", data[:length])
 
 
-def cut(want: ByteRange, data: bytes) -> bytes:
+def cut(want: ByteRange, data: D) -> D:
     """Return the part `want` of the whole object `data`.
 
     Raises
@@ -179,7 +183,7 @@ def cut(want: ByteRange, data: bytes) -> bytes:
         As :func:`check_start`.
     """
     check_start(want, len(data))
-    return data if want.is_whole else data[want.start : want.stop]
+    return data if want.is_whole else cast("D", data[want.start : want.stop])
 
 
 def check_start(want: ByteRange, size: int) -> None:
@@ -206,7 +210,7 @@ def check_size(size: int | None, limit: int | None) -> None:
         raise TryError(Verdict(f"it has {size} bytes, more than the {limit} that are allowed"))
 
 
-def decoded(data: bytes, encoding: str, limit: int | None) -> bytes:
+def decoded(data: Data, encoding: str, limit: int | None) -> Data:
     """Decode a body with Content-Encoding `encoding` (gzip, deflate or identity), to at most `limit` bytes.
 
     Raises
@@ -237,26 +241,26 @@ def decoded(data: bytes, encoding: str, limit: int | None) -> bytes:
     return b"".join(parts)
 
 
-def error_code(data: bytes) -> str:
+def error_code(data: Data) -> str:
     """Return the <Code> of an error document of S3 or Azure; "" where there is none."""
-    code = data[:_PEEK].partition(b"<Code>")[2].partition(b"</Code>")[0].decode("ascii", "replace")
+    code = bytes(data[:_PEEK]).partition(b"<Code>")[2].partition(b"</Code>")[0].decode("ascii", "replace")
     return code if code.isalnum() else ""
 
 
-def _refuse_page(data: bytes, name: str) -> None:
+def _refuse_page(data: Data, name: str) -> None:
     """Refuse a page that a login portal or a proxy sent in place of the object, with status 200."""
-    start = data[:_PEEK].lstrip().lower()
+    start = bytes(data[:_PEEK]).lstrip().lower()
     if not start.startswith(b"<"):
         return
     if start.startswith((b"<!doctype html", b"<html")) and not _PAGE_NAME.search(name):
-        quoted = " ".join(data[:80].decode("utf-8", "replace").split())
+        quoted = " ".join(bytes(data[:80]).decode("utf-8", "replace").split())
         raise TryError(Verdict(f"the server sent a web page ({quoted!r})"))
     code = error_code(data) if b"<error>" in start else ""
     if code:  # S3 can fail after it has sent status 200 (API reference, CopyObject)
         raise TryError(verdict_of_status(_OK, detail=code))
 
 
-def _decoded_part(raw: Raw, want: ByteRange) -> bytes:
+def _decoded_part(raw: Raw, want: ByteRange) -> Data:
     """Decode a partial reply: some servers encode the part, others cut a part out of the encoded bytes."""
     wanted = None if want.stop is None else want.stop - want.start
     try:

@@ -7,20 +7,23 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from slicedfs import url as urls
-from slicedfs.errors import MissingTileError
+from slicedfs.errors import MissingTileError, StoreError
 from slicedfs.events import listened, watched
 from slicedfs.ranges import ByteRange
 from slicedfs.store.door import io_loop
+from slicedfs.store.failures import status_of
 from slicedfs.store.gather import gather
+from slicedfs.store.hedge import hedged
 from slicedfs.store.limits import UNKNOWN_BYTES, Held
 from slicedfs.store.options import Ask, Reply, Request, StoreOptions
 from slicedfs.store.origins import Origins
 from slicedfs.store.readers import Reader
-from slicedfs.store.retry import CLOCK, Clock, GaveUpError
+from slicedfs.store.retry import CLOCK, Clock, GaveUpError, TryError
 
 __all__ = ["Store"]
 
 K = TypeVar("K")
+_TOO_MANY, _PAST_END = (429, 503), 416
 _NOTHING = Reply(b"", None, None)
 
 
@@ -82,14 +85,16 @@ class Store:
 
     async def fetch(
         self,
-        requests: Iterable[tuple[K, Request]],
-        consume: Callable[[K, "Reply | MissingTileError"], Awaitable[None]],
+        requests: Iterable[tuple[K, Request | list[Request]]],
+        consume: Callable[[K, Any], Awaitable[None]],
     ) -> None:
         """Read `requests`, as they come, at most `concurrency` at a time, and hand each reply to `consume`.
 
-        The iterable is pulled from as workers get free. A MissingTileError is handed to `consume`, which may raise
-        it. The first error stops everything, waits until it has stopped, and is raised alone. Bytes count as in
-        flight until `consume` has returned.
+        The iterable is pulled from as workers get free. Where it gives a list of requests, these are sent at once, and
+        `consume` gets the list of their replies. A MissingTileError is handed to `consume`, which may raise it, and for
+        lists the StoreError of a range past the end (status 416) too: who guessed the range may know better then. The
+        first error stops everything, waits until it has stopped, and is raised alone. Bytes count as in flight until
+        `consume` has returned.
 
         Raises
         ------
@@ -106,10 +111,13 @@ class Store:
 
     async def _work(
         self,
-        requests: Iterator[tuple[K, Request]],
-        consume: Callable[[K, "Reply | MissingTileError"], Awaitable[None]],
+        requests: Iterator[tuple[K, Request | list[Request]]],
+        consume: Callable[[K, Any], Awaitable[None]],
     ) -> None:
         for key, request in requests:
+            if isinstance(request, list):
+                await self._consume_all(key, request, consume)
+                continue
             if _is_empty(request.byte_range):
                 await consume(key, _NOTHING)
                 continue
@@ -120,21 +128,42 @@ class Store:
             finally:
                 held.give()
 
+    async def _consume_all(self, key: K, requests: list[Request], consume: Callable[[K, Any], Awaitable[None]]) -> None:
+        """Read several ranges at once, hand them over together, and count their bytes until then."""
+        readers = [await self._origins.reader(request.url, request.source) for request in requests]
+        size = sum(_expected(request.byte_range, reader) for request, reader in zip(requests, readers, strict=True))
+        held = await Held.take(size, self.options.bytes_in_flight)
+        try:
+            try:
+                # They are counted already, so none of them counts itself: `settle` of a share would be wrong.
+                reading = [
+                    self._read(request, reader, None, None) for request, reader in zip(requests, readers, strict=True)
+                ]
+                replies: Any = [await reading[0]] if len(reading) == 1 else await gather(reading)
+            except StoreError as error:
+                if not isinstance(error, MissingTileError) and error.status != _PAST_END:
+                    raise
+                replies = error
+            await consume(key, replies)
+        finally:
+            held.give()
+
     async def _read_or_miss(self, request: Request, reader: Reader, held: Held) -> Reply | MissingTileError:
         try:
             return await self._read(request, reader, None, held)
         except MissingTileError as error:
             return error
 
-    async def _read(self, request: Request, reader: Reader, limit: int | None, held: Held) -> Reply:
+    async def _read(self, request: Request, reader: Reader, limit: int | None, held: Held | None) -> Reply:
         """Read by the names that the URL may mean."""
         keys = (request.url,) if reader.by_url else urls.key_candidates(request.url)
-        ask = Ask(request.byte_range, request.source, limit, held.grow)
+        ask = Ask(request.byte_range, request.source, limit, None if held is None else held.grow)
         one = _One(request, reader, ask)
         reply = await (self._by_name(one, keys[0]) if len(keys) == 1 else self._by_names(one, keys))
         if isinstance(reply, GaveUpError):
             raise self._origins.error(reply, request)
-        held.settle(len(reply.data))
+        if held is not None:
+            held.settle(len(reply.data))
         if request.byte_range.is_whole:
             reader.typical_bytes = len(reply.data)
         return reply
@@ -165,17 +194,16 @@ class Store:
         return failures[0]
 
     async def _by_name(self, one: "_One", key: str) -> Reply | GaveUpError:
-        slots, bound = one.reader.slots, self.options.workers
+        async def send() -> Reply:
+            reading = one.reader.read(key, one.ask)
+            return await (watched(reading, one.request.url, one.ask.want) if listened() else reading)
 
-        async def attempt() -> Reply:
-            await slots.take(1, bound)
-            try:
-                reading = one.reader.read(key, one.ask)
-                return await (watched(reading, one.request.url, one.ask.want) if listened() else reading)
-            finally:
-                slots.give(1)
+        return await self._origins.tried(lambda: _attempt(one.reader, one.ask.want, send), one.reader.max_tries)
 
-        return await self._origins.tried(attempt, one.reader.max_tries)
+    def reader(self, request: Request) -> Reader | None:
+        """Return what is known of the origin of `request`; None before the first request to it."""
+        self._check_here()
+        return self._origins.known(request.url, request.source)
 
     def _check_here(self) -> None:
         if asyncio.get_running_loop() is not io_loop():
@@ -194,6 +222,27 @@ class _One(NamedTuple):
     request: Request
     reader: Reader
     ask: Ask
+
+
+async def _attempt(reader: Reader, want: ByteRange, send: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Wait for a place, try once, and learn from how it went."""
+    slots, now = reader.slots, asyncio.get_running_loop().time
+    await slots.take()
+    began = now()
+    try:
+        # A number that the user fixed is not exceeded by second requests.
+        hedges = reader.hedges and slots.adapts
+        reply = await (hedged(send, slots.pace, _expected(want, reader)) if hedges else send())
+        slots.seen(now() - began, len(reply.data))
+    except Exception as error:
+        status = error.verdict.status if isinstance(error, TryError) else status_of(error)[0]
+        if status in _TOO_MANY:
+            slots.pace.throttled(began, now())
+        raise
+    else:
+        return reply
+    finally:
+        slots.give()
 
 
 def _is_empty(want: ByteRange) -> bool:

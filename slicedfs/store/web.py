@@ -1,13 +1,13 @@
-"""Reading over http and https, on the session of fsspec's HTTPFileSystem.
+"""Reading over http and https, by the options of fsspec's HTTPFileSystem.
 
 fsspec's own ``_cat_file`` returns whatever comes: whole objects for ranges, other ranges, short bodies, login
-pages. So the request is made here, with the filesystem's session, headers and options.
+pages. So the request is made here, with the filesystem's headers: by our own client (:mod:`slicedfs.store.wire`), and
+with the filesystem's session where its options or the user's own session ask for more than that client knows.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin
 
@@ -16,24 +16,22 @@ from slicedfs.errors import UrlPolicyError
 from slicedfs.policy import UrlPolicy
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import replies
-from slicedfs.store.failures import verdict_of_status
 from slicedfs.store.options import Ask, Reply
-from slicedfs.store.replies import EncodingError
 from slicedfs.store.retry import TryError, Verdict
+from slicedfs.store.wire import answers
+from slicedfs.store.wire.answers import Got
+from slicedfs.store.wire.client import Client
+from slicedfs.store.wire.http import HttpLane, http_lane
+from slicedfs.store.wire.pool import CONNECT_S
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Session", "Web", "retry_after_s"]
+__all__ = ["CONNECT_S", "Session", "Web"]
 
-CONNECT_S = 10.0
-"""Seconds to connect, TLS included."""
 _MAX_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_OK, _PARTIAL, _PAST_END = 200, 206, 416
+_HABIT = 2
 _SLOWEST_BYTES_PER_S = 1024
-_PEEK = 2048
-_PART_FACTOR, _PART_EXTRA = 4, 1 << 20
 _URL_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
@@ -63,6 +61,13 @@ class Session:
         options.setdefault("auto_decompress", False)  # sizes are checked before anything is decoded
         options.setdefault("timeout", aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self.stall_s))
         return aiohttp.ClientSession(**options)
+
+    def client(self) -> Client:
+        """Return a client of our own that keeps the same rules, on the running loop."""
+        if self.policy is None:
+            return Client(self.stall_s)
+        policy, source = self.policy, self.source
+        return Client(self.stall_s, lambda host, address: policy.check_address(host, address, source))
 
 
 class _GuardedResolver:
@@ -97,6 +102,9 @@ class Web:
     """Seconds in which more than a trickle must come."""
     no_ranges: bool = False
     """The server was seen to ignore ranges: it is asked for whole objects at once."""
+    _ignored: int = 0
+    """Ranges in a row that came as the whole."""
+    _lanes: dict[int, tuple[Any, HttpLane | None]] = field(default_factory=dict)
 
     async def read(self, url: str, ask: Ask) -> Reply:
         """Read what is asked of `url`, checked; one try.
@@ -115,54 +123,58 @@ class Web:
         return await replies.or_whole(exchange, WHOLE if self.no_ranges else ask.want)
 
     async def _exchange(self, url: str, ask: Ask, asked: ByteRange) -> Reply:
-        response, decodes = await self._request(url, ask.source, asked)
-        try:
-            if response.status == _PAST_END:
-                return _past_end(response, ask.want)
-            if response.status not in (_OK, _PARTIAL):
-                raise await _refusal(response)
-            raw = await self._raw(response, ask, decodes=decodes)
-            reply = replies.taken(raw, ask.want, limit=ask.limit, name=url)
-        finally:
-            response.release()
-        if not asked.is_whole and raw.status == _OK and response.headers.get("Accept-Ranges", "none") == "none":
-            self.no_ranges = True
+        got = await self._followed(url, ask, asked)
+        reply = answers.reply_to(ask, got, url)
+        if not asked.is_whole:
+            self._learn(got)
         return reply
 
-    async def _raw(self, response: "aiohttp.ClientResponse", ask: Ask, *, decodes: bool) -> replies.Raw:
-        """Read the body; `decodes`: the session undoes Content-Encoding by itself."""
-        encoding = _encoding(response)
-        is_part = response.status == _PARTIAL
-        if is_part and decodes and encoding:  # it would take the part for a whole
-            raise EncodingError("the reply to a range is encoded")
-        cap = _part_limit(ask.want) if is_part else replies.fallback_limit(ask.want, ask.limit)
-        replies.check_size(response.content_length, cap)
-        if not is_part:
-            await ask.expect(response.content_length)
-        data = await _body(response, cap, self.stall_s)
-        told = replies.content_range(response.headers.get("Content-Range"))
-        etag = response.headers.get("ETag") or response.headers.get("Last-Modified")
-        return replies.Raw(response.status, data, told, "" if decodes else encoding, etag)
+    def _learn(self, got: Got) -> None:
+        """Look whether a range came. Caches may send the whole once, while they fill; twice in a row is a habit."""
+        self._ignored = self._ignored + 1 if got.status == answers.OK else 0
+        never = got.headers.get("accept-ranges", "none") == "none"
+        if self._ignored >= (1 if never else _HABIT):
+            self.no_ranges = True
 
-    async def _request(self, url: str, source: str | None, asked: ByteRange) -> tuple["aiohttp.ClientResponse", bool]:
-        """Return (the first response that is no redirect, whether its session decodes bodies)."""
+    async def _followed(self, url: str, ask: Ask, asked: ByteRange) -> Got:
+        """Return the first reply that is no redirect."""
         target, filesystem = url, self.filesystem
         for _ in range(_MAX_REDIRECTS + 1):
-            session = await filesystem.set_session()
-            options = {**filesystem.kwargs, "allow_redirects": False}
-            options["headers"] = _headers(options.get("headers"), asked)
-            response = cast("aiohttp.ClientResponse", await session.get(_wire_url(filesystem, target), **options))
-            location = response.headers.get("Location")
-            if response.status not in _REDIRECTS or location is None:
-                return response, session.auto_decompress
-            response.release()
-            hop, target = target, self.redirect(target, location, source)
+            got = await self._get(filesystem, target, ask, asked)
+            if not answers.is_redirect(got.status, got.headers):
+                return got
+            hop, target = target, self.redirect(target, got.headers["location"], ask.source)
             filesystem = await self.redirected(target, hop)
         raise TryError(Verdict(f"more than {_MAX_REDIRECTS} redirects"))
 
+    async def _get(self, filesystem: Any, url: str, ask: Ask, asked: ByteRange) -> Got:
+        """Send one request: over the wire where it can be, else with the session of `filesystem`."""
+        key = id(filesystem)  # their hash takes its time; the filesystem is kept, so that the number stays its own
+        if key not in self._lanes:
+            self._lanes[key] = filesystem, _lane(filesystem)
+        _, lane = self._lanes[key]
+        got = None if lane is None else await lane.get(url, asked, ask)
+        return await self._get_by_session(filesystem, url, ask, asked) if got is None else got
+
+    async def _get_by_session(self, filesystem: Any, url: str, ask: Ask, asked: ByteRange) -> Got:
+        session = await filesystem.set_session()
+        options = {**filesystem.kwargs, "allow_redirects": False}
+        options["headers"] = _headers(options.get("headers"), asked)
+        response = cast("aiohttp.ClientResponse", await session.get(_wire_url(filesystem, url), **options))
+        try:
+            got = Got(response.status, response.headers, b"", session.auto_decompress)
+            take = answers.take_of(got, response.content_length, ask)
+            if take.keep is not None:
+                return got._replace(data=await response.content.read(take.keep))
+            if take.waits:
+                await ask.expect(response.content_length)
+            return got._replace(data=await _body(response, take.most, self.stall_s))
+        finally:
+            response.release()
+
     def redirect(self, url: str, location: str, source: str | None) -> str:
         """Return the URL that a redirect leads to, where it may."""
-        target = urljoin(url, quote(location, safe=_URL_PUNCTUATION)).partition("#")[0]
+        target = urljoin(url, quote(location, safe=_URL_PUNCTUATION, errors="surrogateescape")).partition("#")[0]
         shown = urls.redact(target)
         if urls.scheme(target) not in ("http", "https"):
             raise UrlPolicyError(
@@ -180,9 +192,10 @@ class Web:
         return target
 
 
-def _part_limit(want: ByteRange) -> int | None:
-    """Return how many bytes may come for a range: a little more than asked for is cut off, endless replies are not."""
-    return None if want.stop is None else _PART_FACTOR * (want.stop - want.start) + _PART_EXTRA
+def _lane(filesystem: Any) -> HttpLane | None:
+    """Return how to read from `filesystem` over the wire; None where its session is the user's."""
+    session = filesystem.get_client
+    return http_lane(filesystem, session.client) if isinstance(session, Session) else None
 
 
 def _headers(given: Any, asked: ByteRange) -> "Mapping[str, str]":
@@ -223,36 +236,3 @@ async def _body(response: "aiohttp.ClientResponse", cap: int | None, stall_s: fl
                 raise TimeoutError(f"{size - counted} bytes came in {elapsed:.1f} s")
             since, counted = since + elapsed, size
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _encoding(response: "aiohttp.ClientResponse") -> str:
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    return "" if encoding == "identity" else encoding
-
-
-def _past_end(response: "aiohttp.ClientResponse", want: ByteRange) -> Reply:
-    """Return the empty object, of which no range can be had; else raise what status 416 means."""
-    told = response.headers.get("Content-Range", "").rpartition("/")[2]  # "bytes */size", RFC 9110, section 15.5.17
-    size = int(told) if told.isdigit() else None
-    if want.start > 0 or size != 0:
-        raise replies.past_end(want, size)
-    return Reply(b"", 0, response.headers.get("ETag"))
-
-
-async def _refusal(response: "aiohttp.ClientResponse") -> TryError:
-    """Return what an error status means, with the code that object stores put into the body."""
-    code = replies.error_code(await response.content.read(_PEEK))
-    wait_s = retry_after_s(response.headers.get("Retry-After"))
-    return TryError(verdict_of_status(response.status, detail=code, wait_s=wait_s))
-
-
-def retry_after_s(retry_after: str | None) -> float | None:
-    """Parse Retry-After: seconds, or a date (RFC 9110, section 10.2.3)."""
-    if retry_after is None:
-        return None
-    if retry_after.strip().isdigit():
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None

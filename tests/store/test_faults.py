@@ -8,7 +8,8 @@ from faultserver import DATA, MODES, OTHER, FaultServer
 
 from slicedfs.errors import MissingTileError, StoreError, UrlPolicyError
 from slicedfs.ranges import WHOLE, ByteRange
-from slicedfs.store import Reply, Request, Store, StoreOptions, run
+from slicedfs.store import Reply, Request, Store, StoreOptions, run, web
+from slicedfs.store.pace import Pace
 from slicedfs.store.retry import Clock
 
 SPAN = ByteRange(1000, 201_000)
@@ -84,6 +85,20 @@ async def no_sleep(_: float) -> None:
     await asyncio.sleep(0)
 
 
+@pytest.fixture(autouse=True)
+def no_hedges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send no second request beside a slow one: requests are counted here, also on machines that are slow."""
+    monkeypatch.setattr(Pace, "may_hedge", lambda pace: False)
+
+
+@pytest.fixture(autouse=True, params=["wire", "aiohttp"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run every test over both clients."""
+    if request.param == "aiohttp":
+        monkeypatch.setattr(web, "http_lane", lambda filesystem, make: None)
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[FaultServer]:
     """Give one fault server to all."""
@@ -91,9 +106,10 @@ def server() -> Iterator[FaultServer]:
         yield server
 
 
-def quick_store(server: FaultServer, **options: object) -> Store:
-    """Give a store that does not wait for long."""
-    return Store(StoreOptions(f"{server.url}/m.json", stall_s=0.3, **options), Clock(sleep=no_sleep))  # type: ignore[arg-type]
+def quick_store(server: FaultServer, mode: str = "", **options: object) -> Store:
+    """Give a store that does not pause between tries, nor wait for long where a mode makes it wait."""
+    stall_s = 0.3 if mode == "drip" else 1.0 if mode.startswith("stall") else 10.0
+    return Store(StoreOptions(f"{server.url}/m.json", stall_s=stall_s, **options), Clock(sleep=no_sleep))  # type: ignore[arg-type]
 
 
 def requests_of(server: FaultServer, path: str) -> int:
@@ -109,11 +125,11 @@ def test_all_37_modes_are_tested() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("byte_range", [SPAN, WHOLE], ids=["range", "whole"])
-def test_fault(server: FaultServer, mode: str, byte_range: ByteRange) -> None:
+def test_fault(server: FaultServer, mode: str, byte_range: ByteRange, transport: str) -> None:
     """A fault gives exactly the bytes asked for, or an error that names it, in a known number of requests."""
-    path = f"/{mode}/{'whole' if byte_range.is_whole else 'range'}.bin"
+    path = f"/{mode}/{transport}/{'whole' if byte_range.is_whole else 'range'}.bin"
     expected, requests = EXPECTED[mode][byte_range.is_whole]
-    store = quick_store(server)
+    store = quick_store(server, mode)
     if isinstance(expected, bytes):
         reply = run(store.read, Request(server.url + path, byte_range))
         assert reply.data == expected[byte_range.start : byte_range.stop]
@@ -126,10 +142,10 @@ def test_fault(server: FaultServer, mode: str, byte_range: ByteRange) -> None:
     assert requests_of(server, path) == requests
 
 
-def test_replacement_shows_in_the_etag(server: FaultServer) -> None:
+def test_replacement_shows_in_the_etag(server: FaultServer, transport: str) -> None:
     """An object that changes between two reads has another ETag in the second reply."""
     store = quick_store(server)
-    url = f"{server.url}/replaced-between-reads/x.bin"
+    url = f"{server.url}/replaced-between-reads/{transport}/x.bin"
     first, second = (run(store.read, Request(url, SPAN)) for _ in range(2))
     assert (first.data, second.data) == (DATA[1000:201_000], OTHER[1000:201_000])
     assert first.etag == f'"{DATA[:4].hex()}"'
@@ -146,10 +162,10 @@ def test_server_without_ranges_is_asked_for_whole_objects(server: FaultServer) -
     assert ranges[-2:] == [(0, 10), None]
 
 
-def test_error_tells_status_and_tries(server: FaultServer) -> None:
+def test_error_tells_status_and_tries(server: FaultServer, transport: str) -> None:
     """The error carries the HTTP status and the number of tries as attributes."""
     with pytest.raises(StoreError, match=r"HTTP status 429 \(3 tries\)") as caught:
-        run(quick_store(server, max_tries=3).read, Request(f"{server.url}/429-thrice/attributes"))
+        run(quick_store(server, max_tries=3).read, Request(f"{server.url}/429-thrice/{transport}/attributes"))
     assert (caught.value.status, caught.value.tries) == (429, 3)
 
 
@@ -163,11 +179,11 @@ def test_error_tells_status_and_tries(server: FaultServer) -> None:
         (ByteRange(7, 3), b""),
     ],
 )
-def test_ranges_at_the_edges(server: FaultServer, span: ByteRange, expected: bytes) -> None:
+def test_ranges_at_the_edges(server: FaultServer, span: ByteRange, expected: bytes, transport: str) -> None:
     """A range that the end of the object cuts off is short; an empty one is empty, and costs no request."""
-    url = f"{server.url}/good/{span.start}-{span.stop}"
-    assert run(quick_store(server).read, Request(url, span)).data == expected
-    assert requests_of(server, f"/good/{span.start}-{span.stop}") == (1 if expected else 0)
+    path = f"/good/{transport}/{span.start}-{span.stop}"
+    assert run(quick_store(server).read, Request(server.url + path, span)).data == expected
+    assert requests_of(server, path) == (1 if expected else 0)
 
 
 def test_range_past_the_end(server: FaultServer) -> None:

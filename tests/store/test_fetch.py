@@ -131,7 +131,7 @@ def test_requests_are_pulled_as_needed(fs: RecordingFileSystem) -> None:
     assert (pulled, consumed, max(ahead)) == (200, 200, 6)
 
 
-def test_ten_thousand_requests_in_64_tasks(fs: RecordingFileSystem) -> None:
+def test_ten_thousand_requests_in_256_tasks(fs: RecordingFileSystem) -> None:
     """The number of tasks does not grow with the number of requests."""
     most = 0
 
@@ -148,7 +148,7 @@ def test_ten_thousand_requests_in_64_tasks(fs: RecordingFileSystem) -> None:
 
     before = run(main)
     assert len(fs.log) == 10_000
-    assert most <= before + 64
+    assert before + 64 <= most <= before + 256
 
 
 def test_cancelling_fetch_cancels_its_requests(fs: RecordingFileSystem) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from slicedfs.ranges import ByteRange
 from slicedfs.store import Reply, Request, Store, StoreOptions, run
-from slicedfs.store.limits import Budget, Held, bytes_budget, slots
+from slicedfs.store.limits import Budget, Held, bytes_budget
+from slicedfs.store.slots import slots
 from slicedfs.testing import RecordingFileSystem
 from slicedfs.url import canonical
 
@@ -34,9 +35,9 @@ async def ignore(key: object, reply: object) -> None:
     """Take the reply and forget it."""
 
 
-@pytest.mark.parametrize(("concurrency", "most"), [(None, 64), (1, 1), (5, 5), (200, 200)])
-def test_requests_in_flight(fs: RecordingFileSystem, concurrency: int | None, most: int) -> None:
-    """As many requests as allowed are under way at a time, and never more; None means 64."""
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (5, 5), (200, 200)])
+def test_requests_in_flight(fs: RecordingFileSystem, concurrency: int, most: int) -> None:
+    """As many requests as allowed are under way at a time, and never more."""
     count = 3 * most
     fs.files.update({f"b{concurrency}/{i}": b"x" for i in range(count)})
     fs.delay_s = 0.15  # long enough for all that may begin to begin
