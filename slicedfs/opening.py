@@ -39,6 +39,10 @@ class StoreKeywords(TypedDict, total=False):
     """Requests at a time to one origin; None: chosen by slicedfs."""
     bytes_in_flight: int
     """Bytes asked for and not yet decoded, over the whole process."""
+    gap_bytes: int
+    """Ranges of one file that lie no further apart than this are read as one."""
+    memory_cache_bytes: int
+    """Decoded tiles that stay in memory because another part of them may be wanted next, over the whole process."""
     tile_cache: str | os.PathLike[str] | None
     """Directory that keeps documents and whole tiles; None: nothing is kept."""
     tile_cache_bytes: int

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicedfs import codecs
-from slicedfs.errors import ManifestError, MissingTileError, StoreError
+from slicedfs.errors import CodecError, ManifestError, MissingExtraError, MissingTileError, StoreError
 from slicedfs.layout.merge import merge
 from slicedfs.layout.placement import Placement, place, refuse_empty
 from slicedfs.model import TileSetDocument
 from slicedfs.options import ArrayOptions, Combine
+from slicedfs.ranges import ByteRange
 from slicedfs.resolver import Opened, Session
 from slicedfs.store import Cache, Memo, Request, StoreOptions, in_thread
 from slicedfs.url import Base, extension, join, redact
@@ -73,6 +74,8 @@ class TileSource:
     """Where its tiles lie."""
     dtype: np.dtype[Any]
     """Of the array; native byte order."""
+    probed: codecs.Layout | None = None
+    """Where the pixels lie in the tile whose header was read at open; None where none was, or that does not tell."""
 
     def __repr__(self) -> str:
         return f"TileSource({redact(self.document.url)!r}, {self.shape}, {self.dtype})"
@@ -112,10 +115,13 @@ class TileSource:
         UrlPolicyError, ManifestError
         """
         owner = self.owner(tile)
-        if owner not in self._bases:
-            self._bases[owner] = Base(owner)
-        url = self._bases[owner].join(self.document.tiles.files[tile])
-        self.session.check(url, owner)
+        base = self._bases.get(owner)
+        if base is None:
+            base = self._bases[owner] = Base(owner)
+            self.session.check(owner, owner)  # below, what lies beside the document needs no look of its own
+        url = base.join(self.document.tiles.files[tile])
+        if not base.is_beside(url):
+            self.session.check(url, owner)
         return url
 
     def owner(self, tile: int) -> str:
@@ -153,10 +159,12 @@ async def open_source(session: Session, opened: Opened, options: ArrayOptions, c
     document, digest = await _tile_set(session, opened, combine)
     refuse_empty(document)
     ref = SourceRef(session.options, opened.url, opened.ancestors, digest, options, combine)
-    header = _stated_header(document) or await _probed_header(session, document, digest, options)
+    header, probed = _stated_header(document), None
+    if header is None:
+        header, probed = await _probed_header(session, document, digest, options)
     shape = dict(zip(header.dims, header.shape, strict=True))
     placement = await in_thread(place, document, header.dims, shape, options.pixel_coords)
-    source = TileSource(ref, session, document, placement, header.dtype)
+    source = TileSource(ref, session, document, placement, header.dtype, probed)
     _ = source.fill_value  # refuse a wrong one now, not at the first read
     _OPENED.put(ref.token, source)
     _ALIVE[ref.token] = source
@@ -255,17 +263,24 @@ def _tile_request(document: TileSetDocument, tile: int, url: str, options: Array
         format=document.tile_format(tile),
         shape=document.tile_shape(tile),
         max_bytes=options.max_tile_bytes,
+        raw=_hints(document).get("raw"),
     )
+
+
+def _hints(document: TileSetDocument) -> Mapping[str, Any]:
+    """Return ``extras.slicedfs``; empty where there is none."""
+    found = document.extras.get("slicedfs") if isinstance(document.extras, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _stated_header(document: TileSetDocument) -> codecs.TileHeader | None:
     """Return the header that ``extras.slicedfs`` states (written by slicedfs itself), if it suffices."""
-    hints = document.extras.get("slicedfs") if isinstance(document.extras, Mapping) else None
+    stated = _hints(document).get("dtype")
     shape = document.tile_shape(0) if len(document.tiles) else None
-    if not isinstance(hints, Mapping) or not isinstance(hints.get("dtype"), str) or shape is None:
+    if not isinstance(stated, str) or shape is None:
         return None
     try:
-        dtype = np.dtype(hints["dtype"]).newbyteorder("=")
+        dtype = np.dtype(stated).newbyteorder("=")
     except TypeError:
         return None
     dims = tuple(dim for dim in ("z", "y", "x", "s") if dim in shape)
@@ -276,8 +291,8 @@ def _stated_header(document: TileSetDocument) -> codecs.TileHeader | None:
 
 async def _probed_header(
     session: Session, document: TileSetDocument, digest: str, options: ArrayOptions
-) -> codecs.TileHeader:
-    """Read the header of the first tile; where the file is absent, of a few others."""
+) -> tuple[codecs.TileHeader, codecs.Layout | None]:
+    """Read the header of the first tile; where the file is absent, of a few others. Return its layout too."""
     absent: list[MissingTileError] = []
     for tile in _spread(len(document.tiles)):
         owner = document.part_of(tile).url
@@ -292,17 +307,36 @@ async def _probed_header(
     raise absent[0]
 
 
-async def _drive(session: Session, request: Request, of_tile: codecs.TileRequest, digest: str) -> codecs.TileHeader:
-    """Feed a header probe with the bytes it asks for."""
+async def _drive(
+    session: Session, request: Request, of_tile: codecs.TileRequest, digest: str
+) -> tuple[codecs.TileHeader, codecs.Layout | None]:
+    """Feed a header probe with the bytes it asks for; return the layout too, where these bytes tell it."""
     probe = codecs.probe(of_tile)
+    known: dict[ByteRange, bytes] = {}
     wanted = next(probe)
     while True:
-        data = await _part(session, request._replace(byte_range=wanted), digest)
+        known[wanted] = await _part(session, request._replace(byte_range=wanted), digest)
         try:
-            wanted = probe.send(data)
+            wanted = probe.send(known[wanted])
         except StopIteration as stop:
             header: codecs.TileHeader = stop.value
-            return header
+            return header, _told_layout(of_tile, known)
+
+
+def _told_layout(of_tile: codecs.TileRequest, known: Mapping[ByteRange, bytes]) -> codecs.Layout | None:
+    """Return the layout of a tile of which some bytes are known; None where they do not tell it."""
+    steps = codecs.layout(of_tile)
+    try:
+        wanted = next(steps)
+        while wanted in known:
+            wanted = steps.send(known[wanted])
+    except StopIteration as stop:
+        layout: codecs.Layout | None = stop.value
+        return layout
+    except (CodecError, MissingExtraError):  # reading a tile says it better
+        return None
+    steps.close()
+    return None
 
 
 async def _part(session: Session, request: Request, digest: str) -> bytes:
@@ -319,7 +353,7 @@ async def _part(session: Session, request: Request, digest: str) -> bytes:
 
 async def _range(session: Session, request: Request) -> bytes:
     try:
-        return (await session.store.read(request)).data
+        return bytes((await session.store.read(request)).data)
     except StoreError as error:
         if error.status == _PAST_END:  # a damaged header pointed there; the codec says so better
             return b""

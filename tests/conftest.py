@@ -38,6 +38,13 @@ def start(stack: ExitStack, server: Server) -> Server:
     return server
 
 
+@pytest.fixture(autouse=True)
+def _no_second_requests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send no second request where one seems stuck: on a busy machine one may, and tests count requests."""
+    if request.path.name not in ("test_hedge.py", "test_pace.py"):
+        monkeypatch.setattr("slicedfs.store.pace.Pace.may_hedge", lambda self: False)
+
+
 @pytest.fixture
 def serve_http() -> Iterator[Callable[..., HttpServer]]:
     """Give ``serve_http(directory, **options)``, which starts an HttpServer for this test."""

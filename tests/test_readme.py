@@ -290,7 +290,8 @@ def test_options_are_those_of_the_engine() -> None:
     defaults = {option.name: option.default for kind in (ArrayOptions, StoreOptions) for option in fields(kind)}
     given = {name: value for name, value in rows.items() if isinstance(defaults.get(name), str | int)}
     assert given == {name: defaults[name] for name in given}
-    texts, numbers = {"pixel_coords", "on_missing", "verify"}, {"max_tile_bytes", "bytes_in_flight", "tile_cache_bytes"}
+    texts = {"pixel_coords", "on_missing", "verify"}
+    numbers = {"max_tile_bytes", "bytes_in_flight", "gap_bytes", "memory_cache_bytes", "tile_cache_bytes"}
     assert given.keys() == texts | numbers
     assert (rows["level"], rows["mosaic"]) == (0, False)
     assert all(rows[name] is None for name in rows.keys() - given.keys() - {"level", "mosaic"})

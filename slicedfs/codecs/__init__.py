@@ -20,7 +20,7 @@ A codec for another format: write a class as npy.py's, add it to registry.py or 
 
 from slicedfs.codecs.decoding import decode, probe
 from slicedfs.codecs.fit import fit, fit_header
-from slicedfs.codecs.layout import Layout, hint_of, hinted, layout, part
+from slicedfs.codecs.layout import Layout, fits_size, hint_of, hinted, layout, part
 from slicedfs.codecs.parts import LayoutError, Part
 from slicedfs.codecs.registry import known_formats, register
 from slicedfs.codecs.tile import HEADER_BYTES, MAX_TILE_BYTES, Codec, TileHeader, TileRequest
@@ -37,6 +37,7 @@ __all__ = [
     "decode",
     "fit",
     "fit_header",
+    "fits_size",
     "hint_of",
     "hinted",
     "known_formats",

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 from slicedfs.codecs.decoding import after
 from slicedfs.codecs.guard import translated
 from slicedfs.codecs.parts import Cut, Part, Window, part_of
-from slicedfs.codecs.raw import RawCodec, hinted_run
+from slicedfs.codecs.raw import RawCodec, RawLayout, hinted_run
 from slicedfs.codecs.regions import fit_region
 from slicedfs.codecs.registry import resolve, stated_codec
 from slicedfs.codecs.tile import HEADER_BYTES, Bytes, TileHeader, TileRequest
 from slicedfs.ranges import ByteRange
 
-__all__ = ["Layout", "hint_of", "hinted", "layout", "part"]
+__all__ = ["Layout", "fits_size", "hint_of", "hinted", "layout", "part"]
 
 
 class Layout(Protocol):
@@ -117,3 +117,9 @@ def hinted(hint: Mapping[str, Any], request: TileRequest) -> Layout | None:
 def hint_of(layout: Layout) -> dict[str, Any] | None:
     """Return the hint that makes :func:`hinted` give this layout; None where there is none."""
     return layout.hint()
+
+
+def fits_size(layout: Layout, size: int | None) -> bool:
+    """Return whether a file of `size` bytes (None: not known) may have this layout."""
+    stated = layout.file_size if isinstance(layout, RawLayout) else None
+    return size is None or ((layout.size is None or size >= layout.size) and stated in (None, size))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicedfs.array import SlicedArray
 from slicedfs.layout.grid import Paste
+from slicedfs.read import Choice, choices
 from slicedfs.show.sizes import shown
 from slicedfs.source import TileSource
 from slicedfs.store import run
@@ -31,7 +32,10 @@ class PlannedTile:
     region: str
     """The part of it that is wanted, as "y 0:100, x 20:64"; "all" where it is the whole tile."""
     bytes: int
-    """Decoded size of the tile; the file is smaller where it is compressed."""
+    """Bytes that would be asked for. Of a file that is read whole: those of its pixels, fewer come where it is
+    compressed."""
+    requests: int = 1
+    """Requests for them; with one more where the layout of the file is not known yet."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,7 +47,7 @@ class Plan:
     requests: int
     """Requests that would be sent if all goes well; documents and headers already known."""
     bytes: int
-    """Decoded bytes of these tiles; what moves is less where files are compressed."""
+    """Bytes of these requests; of compressed tiles that are read whole, fewer come."""
     selected_bytes: int
     """Bytes of the result."""
     planned: tuple[PlannedTile, ...]
@@ -110,16 +114,21 @@ def _pixels(obj: object) -> SlicedArray | None:
 async def _plan(pixels: SlicedArray) -> Plan:
     source = await pixels.source()
     found = source.placement.grid.touched(pixels.selection)
-    rows = tuple(_row(source, tile, parts) for tile, parts in found.tiles.items())
+    rows = tuple(
+        _row(source, tile, url, found.tiles[tile], choice)
+        for tile, url, _, choice in choices(source, found, found.tiles)
+    )
     size = prod(pixels.shape) * pixels.dtype.itemsize
-    return Plan(len(rows), len(rows), sum(row.bytes for row in rows), size, rows)
+    return Plan(len(rows), sum(row.requests for row in rows), sum(row.bytes for row in rows), size, rows)
 
 
-def _row(source: TileSource, tile: int, parts: list[Paste]) -> PlannedTile:
+def _row(source: TileSource, tile: int, url: str, parts: list[Paste], choice: Choice) -> PlannedTile:
     shape = source.placement.tile_shapes[tile].tolist()
     size = prod(shape) * source.dtype.itemsize
+    wanted = [part.stop - part.start for part in choice.region or ()][:-1]
+    requests, n_bytes = choice.cost(size, prod(wanted) * shape[-1] * source.dtype.itemsize)
     region = "; ".join(_region(part, source.placement.image_dims, shape) for part in parts)
-    return PlannedTile(redact(source.tile_url(tile)), source.document.where(tile), region, size)
+    return PlannedTile(redact(url), source.document.where(tile), region, n_bytes, requests)
 
 
 def _region(part: Paste, dims: tuple[str, ...], shape: list[int]) -> str:

@@ -90,4 +90,5 @@ def _key(parts: Parts, path: str) -> str:
 
 def http_url(url: str) -> str:
     """Give what to send for an http(s) URL: the head without fragment."""
-    return split_chain(url).head.partition("#")[0]
+    head = split_chain(url).head if "::" in url else url
+    return head.partition("#")[0]

@@ -87,6 +87,10 @@ class Base:
         own = self._chain if self._is_own(parts) else chain
         return f"{own.prefix}{guard(unsplit(parts), own.suffix)}{own.suffix}"
 
+    def is_beside(self, url: str) -> bool:
+        """Say whether `url`, which :meth:`join` gave, lies in the document's directory or below, as text can tell."""
+        return url.startswith(self._before) and "::" not in url
+
     def _resolve(self, reference: str) -> Parts:
         """Resolve one element; RFC 3986, section 5.2.2."""
         absolute = self._as_absolute(reference)

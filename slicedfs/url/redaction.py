@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from slicedfs.url.parts import ABSOLUTE, ALIASES, HTTP, PATH_ONLY, cut, elements, is_data
+from slicedfs.url.parts import ABSOLUTE, ALIASES, HTTP, PATH_ONLY, PLAIN_URL, cut, elements, is_data
 
 _SAFE_KEYS = frozenset({"versionid", "generation"})  # they name an object's version; other values may be secrets
 _SAFE_VALUE = re.compile(r"[A-Za-z0-9._-]+")
@@ -25,6 +25,8 @@ def redact(url: object) -> str:
     """
     if not isinstance(url, str):
         return redact_text(repr(url))
+    if len(url) <= _SHOWN_MAX and PLAIN_URL.fullmatch(url):
+        return url
     shown = "::".join(_redact_element(element) for element in elements(url))
     return _printable(shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}…", keep="")
 

@@ -139,3 +139,29 @@ def test_stacks_show_the_names_of_their_members(bench):
     bench.put(a0=plane(0), set={"version": "0.1.0", "contents": {"one": "a.json", "two": "b.json"}})
     bench.fs.files["b/a.npy"] = bench.fs.files["b/b.npy"] = bench.fs.files["b/a0.npy"]
     assert [row.labels for row in explain(bench.open(stack="fov")).rows()] == ["fov=one, r=0", "fov=two, r=0"]
+
+
+def big(bench):
+    """Open two tiles of 1024 by 512 pixels of 2 bytes, whose layout is the same."""
+    for r in range(2):
+        bench.put(**{f"big{r}": np.full((1024, 512), r, "uint16")})
+    bench.put(set=tile_set([tile(f"big{r}.npy", r=r) for r in range(2)], {"r": 2}))
+    return bench.open()
+
+
+def test_parts_of_large_tiles(bench):
+    """Of large tiles only the rows count; a header that must confirm the layout is a request and its 128 bytes."""
+    array = big(bench).isel(y=slice(500, 510))
+    plan = explain(array)
+    assert (plan.tiles, plan.requests, plan.bytes) == (2, 4, 2 * (128 + 10 * 1024))
+    assert [(row.requests, row.bytes) for row in plan.rows()] == [(2, 128 + 10 * 1024)] * 2
+    array.copy().values  # noqa: B018 - reads
+    assert len(bench.fs.log) == plan.requests
+    assert (explain(array).requests, explain(array).bytes) == (2, 2 * 10 * 1024)
+    assert repr(explain(array)).splitlines()[0] == "2 tiles, 2 requests, 20 KiB for 20 KiB of pixels"
+
+
+def test_most_of_large_tiles(bench):
+    """Where more than half is wanted, the whole tile counts."""
+    plan = explain(big(bench).isel(y=slice(0, 600)))
+    assert (plan.requests, plan.bytes) == (2, 2 * 1024 * 1024)
