@@ -76,6 +76,14 @@ test-%: .venv-%/ready
 demo: env  ## make an experiment out of a real micrograph and show what slicedfs does with it
 	$(BIN)/python examples/demo.py
 
+.venv-bench/ready: pyproject.toml
+	$(call install,.venv-bench,$$($(PYTHONS) | head -n 1 | cut -d ' ' -f 2))
+	.venv-bench/bin/uv pip install --quiet --python .venv-bench/bin/python --group bench
+
+.PHONY: bench
+bench: .venv-bench/ready servers  ## measure slicedfs beside its peers (half an hour; the machine should do nothing else)
+	.venv-bench/bin/python -m benchmarks.peers
+
 .PHONY: clean
 clean:  ## remove everything that is not in the repository and can be made again
 	rm -rf .venv .venv-* node_modules dist build examples/output benchmarks/output

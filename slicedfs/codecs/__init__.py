@@ -23,11 +23,12 @@ from slicedfs.codecs.fit import fit, fit_header
 from slicedfs.codecs.layout import Layout, fits_size, hint_of, hinted, layout, part
 from slicedfs.codecs.parts import LayoutError, Part
 from slicedfs.codecs.registry import known_formats, register
-from slicedfs.codecs.tile import HEADER_BYTES, MAX_TILE_BYTES, Codec, TileHeader, TileRequest
+from slicedfs.codecs.tile import HEADER_BYTES, MAX_TILE_BYTES, Bytes, Codec, TileHeader, TileRequest
 
 __all__ = [
     "HEADER_BYTES",
     "MAX_TILE_BYTES",
+    "Bytes",
     "Codec",
     "Layout",
     "LayoutError",

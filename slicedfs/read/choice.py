@@ -21,7 +21,7 @@ from slicedfs.read.knowledge import Knowledge
 from slicedfs.source import TileSource
 from slicedfs.store import Pace
 
-__all__ = ["Choice", "Origin", "Target", "choose", "part_of"]
+__all__ = ["Choice", "Origin", "Target", "choose", "part_of", "run_of"]
 
 WHOLE_BYTES = 256 << 10
 """Tiles with fewer bytes of pixels, or of file, are read whole."""
@@ -197,6 +197,30 @@ def _around(boxes: Sequence[Box]) -> Box:
         return boxes[0]
     axes = zip(*boxes, strict=True)
     return tuple(slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in map(list, axes))
+
+
+def run_of(target: Target, data: codecs.Bytes, knowledge: Knowledge) -> codecs.Part | None:
+    """Return how to get at the pixels of a whole file without looking at all of its header again.
+
+    None where it is not one run of bytes, laid out as a file that was seen before: then its codec decodes it.
+    """
+    layout = knowledge.pattern(target.request)
+    if layout is None or not layout.repeats or not codecs.fits_size(layout, len(data)):
+        return None
+    if layout.head is not None and not layout.confirms(memoryview(data)[: layout.head.stop]):
+        return None
+    shape = target.shape
+    stated = None if target.request.shape is None else tuple(target.request.shape.items())
+    key = ("run", id(layout), stated, shape)
+    found: tuple[codecs.Layout, codecs.Part | None] | None = knowledge.choices.get(key)
+    if found is None or found[0] is not layout:
+        dims = target.source.placement.image_dims
+        agrees = _agrees(layout.header, stated, dims, shape)
+        box = tuple(slice(0, size) for size in shape)
+        part = codecs.part(layout, target.request, dims, box) if agrees and all(shape) else None
+        found = (layout, part if part is not None and len(part.ranges) == 1 else None)
+        knowledge.remember(key, found)
+    return None if found[1] is None else found[1].at(target.request.url)
 
 
 @lru_cache(maxsize=256)  # the tiles of a set are alike

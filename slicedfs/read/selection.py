@@ -119,7 +119,8 @@ class _Round:
         _flights.land(key, pixels)
 
     def end(self) -> None:
-        """Tell the reads that still wait that nothing will come."""
+        """Tell the reads that still wait that nothing will come; let go of the reader, which holds the output."""
+        self.reader.flights = None
         for key in self._started:
             _flights.land(key, None)
 

@@ -14,7 +14,7 @@ from slicedfs.layout.grid import Index, Paste, Touched, paste
 from slicedfs.layout.selection import Group
 from slicedfs.ranges import ByteRange
 from slicedfs.read.boxes import around
-from slicedfs.read.choice import Choice, Target, part_of
+from slicedfs.read.choice import Choice, Target, part_of, run_of
 from slicedfs.read.extents import Extents
 from slicedfs.read.knowledge import knowledge_of
 from slicedfs.read.pixels import is_right, part_pixels, whole_pixels
@@ -30,6 +30,8 @@ __all__ = ["Job", "Output", "TileReader"]
 
 _INLINE_BYTES = 256 << 10
 """Parts of uncompressed files up to this size are copied at once: a thread would cost more."""
+_INLINE_OUTPUT_BYTES = 8 << 20
+"""The same for whole files, where the whole result is no larger: else the loop is kept from receiving for too long."""
 _PAST_END = 416
 
 
@@ -118,7 +120,9 @@ class TileReader:
 
     async def _whole(self, job: Job, reply: Reply) -> None:
         """Verify, decode and paste a whole file; where its checksum differs, that of another read."""
-        pixels = await in_thread(partial(self._paste_whole, job, reply.data, last=False))
+        pixels = self._paste_run(job, reply.data)
+        if pixels is None:
+            pixels = await in_thread(partial(self._paste_whole, job, reply.data, last=False))
         if pixels is None:
             again = await self._read(job)
             pixels = await in_thread(partial(self._paste_whole, job, again.data, last=True))
@@ -208,11 +212,31 @@ class TileReader:
         self.output.paste(job.tile, pixels, choice.region)
         return pixels
 
+    def _paste_run(self, job: Job, data: codecs.Bytes) -> NDArray[Any] | None:
+        """Paste a file that needs nothing but copying, at once; None where it needs more, or a copy takes long."""
+        verified = self.source.ref.options.verify != "never" and self.source.document.tiles.digest(job.tile) is not None
+        if self.output.pixels.nbytes > _INLINE_OUTPUT_BYTES or verified or self.cache is not None:
+            return None
+        pixels = self._run(job, data)
+        if pixels is not None:
+            self.output.paste(job.tile, pixels)
+        return pixels
+
+    def _run(self, job: Job, data: codecs.Bytes) -> NDArray[Any] | None:
+        """Return the pixels of a file that is laid out as others are, a view of its bytes; None where it is not."""
+        part = run_of(Target(self.source, job.tile, job.request), data, self._knowledge)
+        if part is None:
+            return None
+        ((start, stop),) = part.ranges
+        return part_pixels(self.source, job.request, part, [memoryview(data)[start:stop]])
+
     def _paste_whole(self, job: Job, data: Any, *, last: bool) -> NDArray[Any] | None:
         """Verify, decode and paste; None where the checksum differs and this was not the `last` try."""
         if not is_right(self.source, job.tile, job.url, data, last=last):
             return None
-        pixels = whole_pixels(self.source, job.tile, job.request, data)
+        pixels = self._run(job, data)
+        if pixels is None:
+            pixels = whole_pixels(self.source, job.tile, job.request, data)
         self.output.paste(job.tile, pixels)
         if self.cache:
             self.cache.put(self.source.cache_key(job.tile, job.url), bytes(data))

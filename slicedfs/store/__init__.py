@@ -18,6 +18,7 @@ Outside in:
     hedge        a second request where one is stuck
     limits       bytes per process
     pump         pieces of work between the loop and the decode threads
+    crew         tasks that share work and may become more
     memo, gather, memory   values made once; several coroutines as one; free memory
 """
 

@@ -3,19 +3,20 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from slicedfs import url as urls
 from slicedfs.errors import MissingTileError, StoreError
 from slicedfs.events import listened, watched
 from slicedfs.ranges import ByteRange
+from slicedfs.store.crew import Crew
 from slicedfs.store.door import io_loop
 from slicedfs.store.failures import status_of
 from slicedfs.store.gather import gather
 from slicedfs.store.hedge import hedged
 from slicedfs.store.limits import UNKNOWN_BYTES, Held
-from slicedfs.store.options import Ask, Reply, Request, StoreOptions
+from slicedfs.store.options import DEFAULT_CONCURRENCY, Ask, Reply, Request, StoreOptions
 from slicedfs.store.origins import Origins
 from slicedfs.store.readers import Reader
 from slicedfs.store.retry import CLOCK, Clock, GaveUpError, TryError
@@ -24,6 +25,7 @@ __all__ = ["Store"]
 
 K = TypeVar("K")
 _TOO_MANY, _PAST_END = (429, 503), 416
+_IN_LINE = 2
 _NOTHING = Reply(b"", None, None)
 
 
@@ -103,30 +105,44 @@ class Store:
         """
         self._check_here()
         waiting = iter(requests)
-        first = list(itertools.islice(waiting, self.options.workers))
+        first = list(itertools.islice(waiting, self.options.concurrency or _IN_LINE * DEFAULT_CONCURRENCY))
         if len(first) == 1:
-            await self._work(itertools.chain(first, waiting), consume)
+            await self._work(itertools.chain(first, waiting), consume, None)
         elif first:
-            await gather(self._work(itertools.chain([item], waiting), consume) for item in first)
+            crew = Crew()
+            for item in first:
+                crew.add(self._work(itertools.chain([item], waiting), consume, crew))
+            await crew.wait()
 
     async def _work(
         self,
-        requests: Iterator[tuple[K, Request | list[Request]]],
+        requests: Iterable[tuple[K, Request | list[Request]]],
         consume: Callable[[K, Any], Awaitable[None]],
+        crew: Crew | None,
     ) -> None:
+        """Do one request after the other; where the origin takes more at a time by now, let another do so too."""
         for key, request in requests:
+            one = request[0] if isinstance(request, list) else request
+            reader = await self._origins.reader(one.url, one.source)
+            if crew is not None and crew.size < self._hands(reader):
+                crew.add(self._work(requests, consume, crew))
             if isinstance(request, list):
                 await self._consume_all(key, request, consume)
                 continue
             if _is_empty(request.byte_range):
                 await consume(key, _NOTHING)
                 continue
-            reader = await self._origins.reader(request.url, request.source)
             held = await Held.take(_expected(request.byte_range, reader), self.options.bytes_in_flight)
             try:
                 await consume(key, await self._read_or_miss(request, reader, held))
             finally:
                 held.give()
+
+    def _hands(self, reader: Reader) -> int:
+        """Return how many workers are of use: some in line for the next place show that more places would be."""
+        if not reader.slots.adapts:
+            return 0
+        return min(_IN_LINE * reader.slots.limit, self.options.workers)
 
     async def _consume_all(self, key: K, requests: list[Request], consume: Callable[[K, Any], Awaitable[None]]) -> None:
         """Read several ranges at once, hand them over together, and count their bytes until then."""

@@ -303,7 +303,7 @@ def test_fork_amid_a_request() -> None:
 
 
 def _read_in_child(store: Store, url: str) -> bytes:
-    return run(store.read, Request(url, ByteRange(0, 5))).data
+    return bytes(run(store.read, Request(url, ByteRange(0, 5))).data)
 
 
 def test_spawned_process_reads() -> None:
