@@ -38,9 +38,9 @@ class Knowledge:
     """
 
     def __init__(self, source: TileSource) -> None:
-        probed = source.probed
-        self._probed = probed if probed is not None and probed.repeats else None
         self._patterns: dict[_Format, codecs.Layout] = {}
+        if source.probed is not None:  # the header read at open was that of the first tile, unless it was absent
+            self.learn(source.tile_request(0, source.tile_url(0)), source.probed)
         self._hint = _stated(source)
         self._seen: OrderedDict[int, Seen] = OrderedDict()
         self._tables: OrderedDict[int, Seen] = OrderedDict()
@@ -75,7 +75,7 @@ class Knowledge:
             The document says that the file is RAW, and not what is in it.
         """
         key = (request.format, request.extension)
-        found = self._patterns.get(key, self._probed)
+        found = self._patterns.get(key)
         if found is None and request.raw is not None and key not in self._whole:
             steps = codecs.layout(request)
             try:
