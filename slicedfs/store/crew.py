@@ -30,11 +30,12 @@ class Crew:
         try:
             await self._end
         finally:
-            while self._tasks:
+            while self._tasks:  # a task that ends may have added others
                 left = list(self._tasks)
                 for task in left:
                     task.cancel()
                 await asyncio.gather(*left, return_exceptions=True)
+                self._tasks.difference_update(left)  # those that had ended need not have been seen to by _done yet
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -69,3 +69,23 @@ async def test_cancelling_the_wait_cancels_all() -> None:
     with pytest.raises(asyncio.CancelledError, match=r"^$"):
         await waiting
     assert sorted(gone) == [0, 1, 2]
+
+
+async def test_others_that_ended_in_the_same_moment() -> None:
+    """Tasks that have ended, but were not counted yet, do not keep the error waiting."""
+    crew = Crew()
+
+    async def end() -> None:
+        await asyncio.sleep(0)
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("broken")
+
+    crew.add(fail())
+    for _ in range(5):
+        crew.add(end())
+    async with asyncio.timeout(10):
+        with pytest.raises(LookupError, match=r"^broken$"):
+            await crew.wait()
+    assert crew.size == 0
