@@ -26,7 +26,7 @@ from slicedfs.resolver import Opened, Session
 from slicedfs.store import Cache, Memo, Request, StoreOptions, in_thread
 from slicedfs.url import Base, extension, join, redact
 
-__all__ = ["SourceRef", "TileSource", "open_source", "reopen"]
+__all__ = ["SourceRef", "TileSource", "hints", "open_source", "reopen"]
 
 _PROBED_TILES = 4
 _PAST_END = 416
@@ -263,11 +263,11 @@ def _tile_request(document: TileSetDocument, tile: int, url: str, options: Array
         format=document.tile_format(tile),
         shape=document.tile_shape(tile),
         max_bytes=options.max_tile_bytes,
-        raw=_hints(document).get("raw"),
+        raw=hints(document).get("raw"),
     )
 
 
-def _hints(document: TileSetDocument) -> Mapping[str, Any]:
+def hints(document: TileSetDocument) -> Mapping[str, Any]:
     """Return ``extras.slicedfs``; empty where there is none."""
     found = document.extras.get("slicedfs") if isinstance(document.extras, Mapping) else None
     return found if isinstance(found, Mapping) else {}
@@ -275,7 +275,7 @@ def _hints(document: TileSetDocument) -> Mapping[str, Any]:
 
 def _stated_header(document: TileSetDocument) -> codecs.TileHeader | None:
     """Return the header that ``extras.slicedfs`` states (written by slicedfs itself), if it suffices."""
-    stated = _hints(document).get("dtype")
+    stated = hints(document).get("dtype")
     shape = document.tile_shape(0) if len(document.tiles) else None
     if not isinstance(stated, str) or shape is None:
         return None

@@ -3,13 +3,15 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from slicedfs.codecs import TileHeader, TileRequest, probe
 from slicedfs.ranges import ByteRange
+
+T = TypeVar("T")
 
 URL = "https://x/t.tif"
 
@@ -21,10 +23,9 @@ def request(shape: dict[str, int] | None = None, **options: Any) -> TileRequest:
     return TileRequest(URL, shape=shape, **options)
 
 
-def read_header(data: bytes, wanted: TileRequest) -> tuple[TileHeader, list[ByteRange]]:
-    """Run :func:`probe` on a file; return the header, and the ranges that were asked for."""
+def driven(steps: Generator[ByteRange, bytes, T], data: bytes) -> tuple[T, list[ByteRange]]:
+    """Feed `steps` from the bytes of a file; return what they give, and the ranges that were asked for."""
     asked: list[ByteRange] = []
-    steps = probe(wanted)
     try:
         range_ = next(steps)
         while True:
@@ -32,6 +33,11 @@ def read_header(data: bytes, wanted: TileRequest) -> tuple[TileHeader, list[Byte
             range_ = steps.send(data[range_.start : range_.stop])
     except StopIteration as done:
         return done.value, asked
+
+
+def read_header(data: bytes, wanted: TileRequest) -> tuple[TileHeader, list[ByteRange]]:
+    """Run :func:`probe` on a file; return the header, and the ranges that were asked for."""
+    return driven(probe(wanted), data)
 
 
 def pixels(*shape: int, dtype: Any = np.uint16) -> np.ndarray:

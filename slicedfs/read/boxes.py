@@ -16,7 +16,7 @@ from slicedfs.layout.grid import Index, Paste
 from slicedfs.ranges import ByteRange
 from slicedfs.read.extents import Extents, joined
 
-__all__ = ["Box", "Pieces", "around", "boxes_of"]
+__all__ = ["Box", "Pieces", "around", "boxes_of", "hull"]
 
 Box = tuple[slice, ...]
 """One slice of step 1 an image axis, in pixels of the tile."""
@@ -58,6 +58,14 @@ def around(pastes: Sequence[Paste]) -> Box:
     return tuple(slice(low, high) for low, high in zip(lows.tolist(), highs.tolist(), strict=True))
 
 
+def hull(boxes: Sequence[Box]) -> Box:
+    """Return the smallest box around `boxes`."""
+    if len(boxes) == 1:
+        return boxes[0]
+    axes = map(list, zip(*boxes, strict=True))
+    return tuple(slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in axes)
+
+
 def _bounds(index: Index) -> tuple[int, int]:
     if isinstance(index, slice):
         return index.start, index.start + (index.stop - index.start - 1) // index.step * index.step + 1
@@ -90,14 +98,13 @@ class Pieces:
     @classmethod
     def of(cls, boxes: Sequence[Box], parts: Sequence[codecs.Part]) -> "Pieces":
         """Put the `parts` that hold `boxes` together."""
-        lows = [min(box[axis].start for box in boxes) for axis in range(len(boxes[0]))]
-        highs = [max(box[axis].stop for box in boxes) for axis in range(len(boxes[0]))]
+        outer = hull(boxes)
         places = tuple(
-            tuple(slice(part.start - low, part.stop - low) for part, low in zip(box, lows, strict=True))
+            tuple(slice(part.start - of.start, part.stop - of.start) for part, of in zip(box, outer, strict=True))
             for box in boxes
         )
         ranges = tuple(joined(sorted(span for part in parts for span in part.ranges), 0))
-        return cls(ranges, places, tuple(parts), tuple(high - low for low, high in zip(lows, highs, strict=True)))
+        return cls(ranges, places, tuple(parts), tuple(part.stop - part.start for part in outer))
 
     def at(self, url: str) -> "Pieces":
         """Return the same parts of another file of the same layout; `url` is for messages, redacted."""

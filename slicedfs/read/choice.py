@@ -15,7 +15,7 @@ from slicedfs import codecs
 from slicedfs.errors import CodecError
 from slicedfs.layout.grid import Paste
 from slicedfs.ranges import WHOLE, ByteRange
-from slicedfs.read.boxes import Box, Pieces, boxes_of
+from slicedfs.read.boxes import Box, Pieces, boxes_of, hull
 from slicedfs.read.extents import PART_BYTES, asked, split
 from slicedfs.read.knowledge import Knowledge
 from slicedfs.source import TileSource
@@ -55,6 +55,11 @@ class Target(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Its pixels along each image axis."""
         return tuple(self.source.placement.tile_shapes[self.tile].tolist())
+
+    @property
+    def stated(self) -> tuple[tuple[str, int], ...] | None:
+        """The shape that the document states, dim by dim; None where it states none."""
+        return None if self.request.shape is None else tuple(self.request.shape.items())
 
     def boxes(self, pastes: Sequence[Paste]) -> tuple[Box, ...]:
         """Return the boxes of the tile that hold what `pastes` want of it."""
@@ -158,17 +163,15 @@ def _alike(
     target: Target, boxes: tuple[Box, ...], layout: codecs.Layout, head: ByteRange | None, knowledge: Knowledge
 ) -> Choice | None:
     """Return what :func:`part_of` does; for the same boxes of a file of the same layout, from memory."""
-    request = target.request
-    stated = None if request.shape is None else tuple(request.shape.items())
     corners = [(part.start, part.stop) for box in boxes for part in box]
-    key = (id(layout), head is None, stated, target.shape, *corners)
+    key = (id(layout), head is None, target.stated, target.shape, *corners)
     found: Choice | None = knowledge.choices.get(key)
     if found is None or found.layout is not layout:
         found = part_of(target, boxes, layout, head)
         if found is not None and layout.repeats:
             knowledge.remember(key, found)
         return found
-    return replace(found, part=None if found.part is None else found.part.at(request.url))
+    return replace(found, part=None if found.part is None else found.part.at(target.request.url))
 
 
 def part_of(
@@ -179,8 +182,8 @@ def part_of(
     `head`: bytes that must come with it, to confirm the layout.
     """
     source, request = target.source, target.request
-    dims, stated = source.placement.image_dims, None if request.shape is None else tuple(request.shape.items())
-    if not _agrees(layout.header, stated, dims, target.shape):
+    dims = source.placement.image_dims
+    if not _agrees(layout.header, target.stated, dims, target.shape):
         return None
     parts = [codecs.part(layout, request, dims, box) for box in boxes]
     part = parts[0] if len(parts) == 1 else Pieces.of(boxes, parts)
@@ -189,14 +192,7 @@ def part_of(
     if size is not None and (size < WHOLE_BYTES or wanted > _MOST_WANTED * size):
         return None
     spans = list(part.ranges) if head is None else sorted([head, *part.ranges])
-    return Choice(asked(spans, source.session.options.gap_bytes), _around(boxes), layout, part, head)
-
-
-def _around(boxes: Sequence[Box]) -> Box:
-    if len(boxes) == 1:
-        return boxes[0]
-    axes = zip(*boxes, strict=True)
-    return tuple(slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in map(list, axes))
+    return Choice(asked(spans, source.session.options.gap_bytes), hull(boxes), layout, part, head)
 
 
 def run_of(target: Target, data: codecs.Bytes, knowledge: Knowledge) -> codecs.Part | None:
@@ -209,8 +205,7 @@ def run_of(target: Target, data: codecs.Bytes, knowledge: Knowledge) -> codecs.P
         return None
     if layout.head is not None and not layout.confirms(memoryview(data)[: layout.head.stop]):
         return None
-    shape = target.shape
-    stated = None if target.request.shape is None else tuple(target.request.shape.items())
+    shape, stated = target.shape, target.stated
     key = ("run", id(layout), stated, shape)
     found: tuple[codecs.Layout, codecs.Part | None] | None = knowledge.choices.get(key)
     if found is None or found[0] is not layout:
@@ -244,5 +239,5 @@ def _unknown(boxes: tuple[Box, ...], shape: tuple[int, ...], origin: Origin, n_b
     rows = _pixels([box[:-1] for box in boxes]) / max(prod(shape[:-1]), 1)
     saved = size - (rows * size + codecs.HEADER_BYTES)
     if saved > max(WHOLE_BYTES, origin.pace.latency_s * origin.pace.bytes_per_s):
-        return Choice([_HEAD], _around(boxes))
+        return Choice([_HEAD], hull(boxes))
     return _whole(origin)

@@ -6,7 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from slicedfs import codecs
-from slicedfs.source import TileSource
+from slicedfs.source import TileSource, hints
 
 __all__ = ["Knowledge", "Seen", "knowledge_of"]
 
@@ -125,7 +125,5 @@ def knowledge_of(source: TileSource) -> Knowledge:
 
 
 def _stated(source: TileSource) -> Mapping[str, Any] | None:
-    extras = source.document.extras
-    hints = extras.get("slicedfs") if isinstance(extras, Mapping) else None
-    stated = hints.get("layout") if isinstance(hints, Mapping) else None
+    stated = hints(source.document).get("layout")
     return stated if isinstance(stated, Mapping) else None

@@ -12,7 +12,7 @@ from slicedfs import codecs
 from slicedfs.errors import MissingTileError, StoreError
 from slicedfs.layout.grid import Index, Paste, Touched, paste
 from slicedfs.layout.selection import Group
-from slicedfs.ranges import ByteRange
+from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.read.boxes import around
 from slicedfs.read.choice import Choice, Target, part_of, run_of
 from slicedfs.read.extents import Extents
@@ -112,8 +112,7 @@ class TileReader:
             await self._whole(job, replies)
         elif job.choice.is_whole:
             self._etag(job, replies)
-            parts = zip(job.choice.ranges, replies, strict=True)
-            data = Extents((span.start, reply.data) for span, reply in parts).take(ByteRange())
+            data = _extents(job.choice, replies).take(WHOLE)
             await self._whole(job, replies[0]._replace(data=data))
         else:
             await self._part(job, replies)
@@ -249,7 +248,7 @@ class TileReader:
         self.output.paste(tile, whole_pixels(self.source, tile, self.source.tile_request(tile, url), data))
         return len(data)
 
-    async def _read(self, job: Job, span: ByteRange = ByteRange()) -> Reply:  # noqa: B008 - a frozen value
+    async def _read(self, job: Job, span: ByteRange = WHOLE) -> Reply:
         request = Request(job.url, span, self.source.owner(job.tile))
         return await self.source.session.store.read(request)
 

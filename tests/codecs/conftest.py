@@ -4,21 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tilefiles import driven
 
 from slicedfs.codecs import Layout, Part, TileRequest, layout
 from slicedfs.ranges import ByteRange
 
 
 def _read_layout(data: bytes, wanted: TileRequest) -> tuple[Layout | None, list[ByteRange]]:
-    asked: list[ByteRange] = []
-    steps = layout(wanted)
-    try:
-        range_ = next(steps)
-        while True:
-            asked.append(range_)
-            range_ = steps.send(data[range_.start : range_.stop])
-    except StopIteration as done:
-        return done.value, asked
+    return driven(layout(wanted), data)
 
 
 def _read_part(data: bytes, part: Part) -> np.ndarray:

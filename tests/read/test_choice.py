@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tilefiles import npy_bytes, tiff_bytes
+from tilefiles import driven, npy_bytes, tiff_bytes
 
 from slicedfs import codecs
 from slicedfs.layout.grid import Paste
@@ -43,13 +43,7 @@ def source_of(shape: tuple[int, int], *, probed: codecs.Layout | None = None, **
 
 def layout_of(data: bytes) -> codecs.Layout:
     """Give the layout of a file."""
-    steps = codecs.layout(codecs.TileRequest(URL))
-    try:
-        wanted = next(steps)
-        while True:
-            wanted = steps.send(data[wanted.start : wanted.stop])
-    except StopIteration as stop:
-        return stop.value
+    return driven(codecs.layout(codecs.TileRequest(URL)), data)[0]
 
 
 def window(y: slice, x: slice) -> list[Paste]:

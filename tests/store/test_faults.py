@@ -9,7 +9,6 @@ from faultserver import DATA, MODES, OTHER, FaultServer
 from slicedfs.errors import MissingTileError, StoreError, UrlPolicyError
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import Reply, Request, Store, StoreOptions, run, web
-from slicedfs.store.pace import Pace
 from slicedfs.store.retry import Clock
 
 SPAN = ByteRange(1000, 201_000)
@@ -83,12 +82,6 @@ EXPECTED: dict[str, tuple[Outcome, Outcome]] = {
 async def no_sleep(_: float) -> None:
     """Wait for the other tasks only: the pauses between tries are tested on their own."""
     await asyncio.sleep(0)
-
-
-@pytest.fixture(autouse=True)
-def no_hedges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send no second request beside a slow one: requests are counted here, also on machines that are slow."""
-    monkeypatch.setattr(Pace, "may_hedge", lambda pace: False)
 
 
 @pytest.fixture(autouse=True, params=["wire", "aiohttp"])

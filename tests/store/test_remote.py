@@ -15,7 +15,6 @@ from faultserver import DATA, MODES, OTHER, Exchange, FaultServer
 from slicedfs.errors import MissingExtraError, MissingTileError, StoreError, UrlPolicyError
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import Reply, Request, Store, StoreOptions, run
-from slicedfs.store.pace import Pace
 from slicedfs.store.retry import Clock
 from slicedfs.testing import RecordingFileSystem
 
@@ -39,12 +38,6 @@ ODD_NAMES = ["a b.bin", "a#1.bin", "a?b.bin", "%41.bin", "é.bin", "a+b.bin", "a
 
 async def no_sleep(_: float) -> None:
     await asyncio.sleep(0)
-
-
-@pytest.fixture(autouse=True)
-def no_hedges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send no second request beside a slow one: requests are counted here, also on machines that are slow."""
-    monkeypatch.setattr(Pace, "may_hedge", lambda pace: False)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from slicedfs.policy import UrlPolicy
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import Reply, Request, Store, StoreOptions, run, web
 from slicedfs.store.origins import Origins
-from slicedfs.store.pace import Pace
 from slicedfs.store.retry import Clock
 from slicedfs.store.web import Web
 from slicedfs.store.wire.answers import retry_after_s
@@ -27,12 +26,6 @@ SECRET = "canary-55e1"
 
 async def no_sleep(_: float) -> None:
     await asyncio.sleep(0)
-
-
-@pytest.fixture(autouse=True)
-def no_hedges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send no second request beside a slow one: requests are counted here, also on machines that are slow."""
-    monkeypatch.setattr(Pace, "may_hedge", lambda pace: False)
 
 
 @pytest.fixture(autouse=True, params=["wire", "aiohttp"])

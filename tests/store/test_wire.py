@@ -21,7 +21,6 @@ from slicedfs.errors import StoreError, UrlPolicyError
 from slicedfs.policy import UrlPolicy
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import Request, Store, StoreOptions, run
-from slicedfs.store.pace import Pace
 from slicedfs.store.retry import Clock, TryError
 from slicedfs.store.web import Session
 from slicedfs.store.wire import client as clients
@@ -37,12 +36,6 @@ GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 async def no_sleep(_: float) -> None:
     await asyncio.sleep(0)
-
-
-@pytest.fixture(autouse=True)
-def no_hedges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send no second request beside a slow one: requests are counted here, also on machines that are slow."""
-    monkeypatch.setattr(Pace, "may_hedge", lambda pace: False)
 
 
 class Peer:

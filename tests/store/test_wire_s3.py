@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from slicedfs.errors import MissingTileError, StoreError
 from slicedfs.ranges import WHOLE, ByteRange
 from slicedfs.store import Reply, Request, Store, StoreOptions, run
-from slicedfs.store.pace import Pace
 from slicedfs.store.retry import Clock
 from slicedfs.store.wire.sigv4 import Keys, signed_fields, uri_encoded
 
@@ -56,12 +55,6 @@ def server() -> Iterator[FaultServer]:
     """Give a fault server that stands in for S3."""
     with FaultServer() as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def no_hedges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send no second request beside a slow one: requests are counted here, also on machines that are slow."""
-    monkeypatch.setattr(Pace, "may_hedge", lambda pace: False)
 
 
 class Bucket:
